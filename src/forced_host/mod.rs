@@ -1,0 +1,5 @@
+//! PLACEHOLDER docs.
+
+mod public_url;
+
+pub use self::public_url::PublicUrl;

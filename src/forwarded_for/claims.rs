@@ -1,0 +1,244 @@
+use http::{HeaderMap, HeaderName};
+
+use super::proxied::{Claim, Outcome, Proxied};
+use crate::wire::host::{HostPort, Scheme};
+use crate::wire::list::{self, Element};
+use crate::wire::path::PathPrefix;
+
+pub(super) const SCHEME: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(super) const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// How the trusted proxies write a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The proxy replaces whatever the client sent: exactly one value.
+    Set,
+    /// Every trusted hop appends exactly one value: the one of the hop that named the client counts.
+    Appended,
+    /// Only the nearest hop appends: the rightmost value counts.
+    AppendedByNearest,
+}
+
+impl Written {
+    /// The claim may be absent: the connection's own value holds then.
+    pub fn optional(self) -> Declared {
+        Declared { written: self, optional: true }
+    }
+}
+
+/// [`Written`], and whether it may be absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Declared {
+    written: Written,
+    optional: bool,
+}
+
+impl From<Written> for Declared {
+    fn from(written: Written) -> Self {
+        Self { written, optional: false }
+    }
+}
+
+/// Which claims the trusted proxies make, and how they write them.
+///
+/// A proxy relays what the client sent unless its configuration replaces or appends to it: a claim that is not
+/// declared is therefore never believed, and never reaches the application.
+///
+/// | claim | field |
+/// |---|---|
+/// | scheme | `X-Forwarded-Proto` |
+/// | host | `X-Forwarded-Host` |
+/// | port | `X-Forwarded-Port` |
+/// | prefix | `X-Forwarded-Prefix`: the values of all trusted hops, outermost first |
+///
+/// # Example
+///
+/// ```
+/// use tower_proxied::forwarded_for::{Claims, Written};
+///
+/// let claims = Claims::none().scheme(Written::Set).host(Written::Appended).prefix(Written::Set.optional());
+/// # let _ = claims;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Claims {
+    scheme: Option<Declared>,
+    host: Option<Declared>,
+    port: Option<Declared>,
+    prefix: Option<Declared>,
+}
+
+impl Claims {
+    /// Nothing but addresses is believed.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// How `X-Forwarded-Proto` is written.
+    pub fn scheme(mut self, declared: impl Into<Declared>) -> Self {
+        self.scheme = Some(declared.into());
+        self
+    }
+
+    /// How `X-Forwarded-Host` is written.
+    pub fn host(mut self, declared: impl Into<Declared>) -> Self {
+        self.host = Some(declared.into());
+        self
+    }
+
+    /// How `X-Forwarded-Port` is written.
+    pub fn port(mut self, declared: impl Into<Declared>) -> Self {
+        self.port = Some(declared.into());
+        self
+    }
+
+    /// How `X-Forwarded-Prefix` is written.
+    pub fn prefix(mut self, declared: impl Into<Declared>) -> Self {
+        self.prefix = Some(declared.into());
+        self
+    }
+
+    /// Reads all declared claims into `proxied`. `position` is the element, from the right and from 1, at which
+    /// the walk stopped; `None` where there is no address list at all. Gives the attested part of each field.
+    pub(super) fn read(
+        &self,
+        headers: &HeaderMap,
+        position: Option<usize>,
+        nearest: usize,
+        proxied: &mut Proxied,
+    ) -> Result<Attested, Outcome> {
+        let at = position.unwrap_or(nearest);
+        let mut attested = Attested::default();
+        proxied.scheme = read_one(self.scheme, headers, &SCHEME, at, Scheme::parse, &mut attested.scheme)?;
+        let host = |bytes: &[u8]| HostPort::parse(bytes).map(HostPort::into_owned);
+        proxied.host = read_one(self.host, headers, &HOST, at, host, &mut attested.host)?;
+        let port = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(crate::wire::node::port);
+        proxied.port = read_one(self.port, headers, &PORT, at, port, &mut attested.port)?;
+        proxied.prefix = match self.prefix {
+            Some(Declared { written: Written::Appended, .. }) => {
+                read_prefixes(headers, at, &mut attested.prefix)
+            }
+            declared => read_one(declared, headers, &PREFIX, at, prefix, &mut attested.prefix)?,
+        };
+        let is_missing = settle(self.scheme, &mut proxied.scheme)
+            | settle(self.host, &mut proxied.host)
+            | settle(self.port, &mut proxied.port)
+            | settle(self.prefix, &mut proxied.prefix);
+        // Where the proxy wrote nothing at all, it is a probe of the proxy itself.
+        if is_missing && (position.is_some() || self.any_value(headers)) {
+            return Err(Outcome::ClaimMissing);
+        }
+        Ok(attested)
+    }
+
+    fn any_value(&self, headers: &HeaderMap) -> bool {
+        [(self.scheme, SCHEME), (self.host, HOST), (self.port, PORT), (self.prefix, PREFIX)]
+            .iter()
+            .any(|(declared, name)| declared.is_some() && values(headers, name).next().is_some())
+    }
+}
+
+/// The front end whose usual recipe writes the claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Front {
+    /// Apache httpd: `RequestHeader set X-Forwarded-Proto expr=%{REQUEST_SCHEME}`; `X-Forwarded-Host` is appended to
+    /// what the client sent.
+    Apache,
+    /// nginx: `proxy_set_header X-Forwarded-Proto $scheme` and `proxy_set_header X-Forwarded-Host $http_host`.
+    Nginx,
+    /// HAProxy: `http-request set-header` for both.
+    HaProxy,
+}
+
+impl Front {
+    pub(super) fn claims(self) -> Claims {
+        let host = match self {
+            Self::Apache => Written::Appended,
+            Self::Nginx | Self::HaProxy => Written::Set,
+        };
+        Claims::none().scheme(Written::Set).host(host)
+    }
+}
+
+/// Where the attested part of each declared field starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Attested {
+    pub(super) scheme: Option<Span>,
+    pub(super) host: Option<Span>,
+    pub(super) port: Option<Span>,
+    pub(super) prefix: Option<Span>,
+}
+
+/// A place in a field: its line, counted from the last one, and the byte in that line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) line: usize,
+    pub(super) start: usize,
+}
+
+impl From<Element<'_>> for Span {
+    fn from(element: Element<'_>) -> Self {
+        Self { line: element.line, start: element.start }
+    }
+}
+
+/// An optional claim that is missing is absent; whether a required one is missing.
+fn settle<T>(declared: Option<Declared>, claim: &mut Claim<T>) -> bool {
+    if !matches!(claim, Claim::Missing) {
+        return false;
+    }
+    let is_required = declared.is_some_and(|declared| !declared.optional);
+    if !is_required {
+        *claim = Claim::Absent;
+    }
+    is_required
+}
+
+fn read_one<T>(
+    declared: Option<Declared>,
+    headers: &HeaderMap,
+    name: &HeaderName,
+    position: usize,
+    parse: impl Fn(&[u8]) -> Option<T>,
+    span: &mut Option<Span>,
+) -> Result<Claim<T>, Outcome> {
+    let Some(declared) = declared else { return Ok(Claim::Undeclared) };
+    let mut values = values(headers, name);
+    let value = match declared.written {
+        Written::Set => match (values.next(), values.next()) {
+            (_, Some(_)) => return Err(Outcome::Duplicate),
+            (value, None) => value,
+        },
+        Written::Appended => values.nth(position.saturating_sub(1)),
+        Written::AppendedByNearest => values.next(),
+    };
+    *span = value.map(Span::from);
+    Ok(value.map_or(Claim::Missing, |value| parse(value.bytes).map_or(Claim::Malformed, Claim::Attested)))
+}
+
+/// The values of all trusted hops, outermost first: all or none.
+fn read_prefixes(headers: &HeaderMap, hops: usize, span: &mut Option<Span>) -> Claim<PathPrefix> {
+    if values(headers, &PREFIX).take(hops).count() < hops {
+        return Claim::Missing;
+    }
+    let mut joined = PathPrefix::root();
+    for value in values(headers, &PREFIX).take(hops) {
+        *span = Some(value.into());
+        match prefix(value.bytes) {
+            Some(outer) => joined = outer.join(&joined),
+            None => return Claim::Malformed,
+        }
+    }
+    if joined.as_str().len() > PathPrefix::MAX_LEN { Claim::Malformed } else { Claim::Attested(joined) }
+}
+
+fn prefix(bytes: &[u8]) -> Option<PathPrefix> {
+    PathPrefix::parse(std::str::from_utf8(bytes).ok()?).ok()
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = Element<'a>> {
+    list::from_right(list::lines(headers, name)).filter(|element| !element.bytes.is_empty())
+}

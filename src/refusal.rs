@@ -1,0 +1,255 @@
+//! What a layer says when it does not let a request through.
+
+use std::fmt;
+
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
+
+use crate::body::ResponseBody;
+
+/// A request that a layer answered itself.
+///
+/// It stands in the extensions of the response, so that an outer layer can log it or render it anew.
+/// The response has `Cache-Control: no-store` and one fixed sentence as its body: what is wrong and what to
+/// configure, never what the client sent.
+///
+/// A gRPC request (`POST` with media type `application/grpc`) is answered in gRPC's own way: HTTP 200,
+/// `grpc-status` and `grpc-message`, no body.
+///
+/// # Example
+///
+/// ```
+/// use tower_proxied::{Refusal, RefusalKind};
+///
+/// let refusal = Refusal::from(RefusalKind::HostNotAllowed);
+/// assert_eq!(refusal.status(), 421);
+/// assert_eq!(refusal.to_string(), "host not allowed: this server does not answer for the host that was asked for");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    kind: RefusalKind,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident => $status:ident, $grpc:literal, $text:literal;)+) => {
+        /// Why a request was refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum RefusalKind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl RefusalKind {
+            fn rendering(self) -> (StatusCode, &'static str, &'static str) {
+                match self {
+                    $(Self::$kind => (StatusCode::$status, $grpc, $text),)+
+                }
+            }
+
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$kind),+];
+        }
+    };
+}
+
+kinds! {
+    /// No peer information in the request's extensions: the service is wired wrongly.
+    NoPeer => INTERNAL_SERVER_ERROR, "13",
+        "no peer address: serve with into_make_service_with_connect_info::<PeerAddr>(), or put PeerAddr::layer(..) around each connection";
+    /// A layer needs the extension of another layer that did not run.
+    LayerMissing => INTERNAL_SERVER_ERROR, "13",
+        "layer missing: use_proxied() needs ForwardedForLayer outside of this layer";
+    /// The trusted proxy named no client, and the policy wants one.
+    ClientMissing => BAD_REQUEST, "3",
+        "client address missing: the trusted proxy sent no address list; let it write the configured header";
+    /// The trusted proxy hides the client (`unknown`, `_name`), and the policy wants it.
+    ClientObscured => BAD_REQUEST, "3",
+        "client address obscured: the trusted proxy hides it; let it write addresses, or allow this with on_obscured";
+    /// An element that a trusted proxy vouches for is not an address.
+    ClientMalformed => BAD_REQUEST, "3",
+        "client address malformed: the last unread element of the address list is no address";
+    /// More elements walked than allowed.
+    TooManyHops => BAD_REQUEST, "3", "too many hops in the address list: see max_elements";
+    /// Fewer elements than configured hops.
+    TooFewHops => BAD_REQUEST, "3",
+        "too few hops in the address list: the request did not come through the whole chain of proxies";
+    /// A field that must stand alone stands twice.
+    DuplicateField => BAD_REQUEST, "3",
+        "duplicate field: a header that the proxy sets has more than one value; let the proxy replace what the client sent";
+    /// A declared claim is absent.
+    ClaimMissing => BAD_REQUEST, "3",
+        "forwarding header missing: the proxy is declared to write it; a client may have had it removed, or the declaration is wrong";
+    /// A declared claim cannot be read.
+    ClaimMalformed => BAD_REQUEST, "3",
+        "forwarding header malformed: scheme, host, port or prefix as told by the proxy cannot be read";
+    /// A hop that was counted is not in the trusted set.
+    UntrustedHop => BAD_REQUEST, "3",
+        "untrusted hop: an address that hops(n) counts as a proxy is not in the trusted set";
+    /// The proxy sent an identity that is ambiguous or unreadable.
+    IdentityMalformed => BAD_REQUEST, "3",
+        "identity malformed: the proxy must send exactly one readable user";
+    /// Identity headers from a peer that proved nothing.
+    IdentityForged => FORBIDDEN, "7", "identity headers are not accepted from this peer";
+    /// The user is of a realm that is not accepted.
+    ForeignRealm => FORBIDDEN, "7", "the user is of a realm that is not accepted here";
+    /// Nobody is logged in, and somebody must be.
+    NotAuthenticated => UNAUTHORIZED, "16", "not authenticated: the proxy named no user";
+    /// No Host and no `:authority`.
+    HostMissing => BAD_REQUEST, "3", "host missing: the request names no host";
+    /// A host that no grammar admits.
+    HostMalformed => BAD_REQUEST, "3", "host malformed: the host of the request cannot be read";
+    /// More than one Host.
+    HostDuplicate => BAD_REQUEST, "3", "host duplicate: the request names its host more than once";
+    /// `:authority` and Host differ.
+    HostMismatch => BAD_REQUEST, "3", "host mismatch: the request names two different hosts";
+    /// A host that is not on the list.
+    HostNotAllowed => MISDIRECTED_REQUEST, "3",
+        "host not allowed: this server does not answer for the host that was asked for";
+    /// The path is outside of the prefix.
+    OutsidePrefix => NOT_FOUND, "5", "not found: the path is outside of the prefix under which this application is mounted";
+    /// The path climbs out of the prefix.
+    EscapesPrefix => BAD_REQUEST, "3", "path malformed: it climbs out of the prefix under which this application is mounted";
+    /// Redirect from the bare mount point to the one with a slash.
+    BarePrefix => PERMANENT_REDIRECT, "5", "this application starts one slash further";
+    /// No member can take the request.
+    NoMember => SERVICE_UNAVAILABLE, "14", "no application server can take the request now";
+    /// The member, or the connection to it, failed.
+    MemberFailed => BAD_GATEWAY, "14", "the application server did not answer";
+}
+
+impl Refusal {
+    /// Why the request was refused.
+    pub fn kind(&self) -> RefusalKind {
+        self.kind
+    }
+
+    /// The status of the plain HTTP rendering.
+    pub fn status(&self) -> StatusCode {
+        self.kind.rendering().0
+    }
+
+    /// The one header that this refusal adds, such as `WWW-Authenticate`, `Location` or `Retry-After`.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    pub(crate) fn into_response<R>(self, to: Caller) -> Response<ResponseBody<R>> {
+        let (status, grpc_status, text) = self.kind.rendering();
+        let mut response = match to {
+            Caller::Grpc => {
+                let mut response = Response::new(ResponseBody::text(""));
+                let headers = response.headers_mut();
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+                headers.insert("grpc-status", HeaderValue::from_static(grpc_status));
+                headers.insert("grpc-message", HeaderValue::from_static(text));
+                response
+            }
+            Caller::Http => {
+                let mut response = Response::new(ResponseBody::text(text));
+                *response.status_mut() = status;
+                let headers = response.headers_mut();
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+                response
+            }
+        };
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some((name, value)) = self.header.clone() {
+            response.headers_mut().insert(name, value);
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<RefusalKind> for Refusal {
+    fn from(kind: RefusalKind) -> Self {
+        Self { kind, header: None }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl fmt::Display for RefusalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rendering().2)
+    }
+}
+
+/// In whose protocol a refusal is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Http,
+    Grpc,
+}
+
+impl Caller {
+    /// gRPC over HTTP/2: `POST`, media type `application/grpc` and then nothing, `+`, `;` or a blank.
+    pub(crate) fn of(parts: &request::Parts) -> Self {
+        let is_grpc_type = |value: &HeaderValue| {
+            value.as_bytes().split_at_checked(b"application/grpc".len()).is_some_and(|(essence, rest)| {
+                essence.eq_ignore_ascii_case(b"application/grpc")
+                    && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
+            })
+        };
+        let is_grpc = parts.method == Method::POST
+            && parts.headers.get_all(header::CONTENT_TYPE).iter().any(is_grpc_type);
+        if is_grpc { Self::Grpc } else { Self::Http }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(method: Method, content_type: &'static str) -> Caller {
+        let request = http::Request::builder().method(method).header("content-type", content_type).body(());
+        Caller::of(&request.unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn grpc_by_method_and_media_type() {
+        for yes in
+            ["application/grpc", "application/grpc+proto", "Application/GRPC; x=1", "application/grpc "]
+        {
+            assert_eq!(caller(Method::POST, yes), Caller::Grpc, "{yes}");
+        }
+        for no in ["application/grpc-web", "application/grpcx", "application/json", ""] {
+            assert_eq!(caller(Method::POST, no), Caller::Http, "{no}");
+        }
+        assert_eq!(caller(Method::GET, "application/grpc"), Caller::Http);
+    }
+
+    #[test]
+    fn http_rendering() {
+        let response = Refusal::from(RefusalKind::NotAuthenticated)
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("RemoteUser"))
+            .into_response::<()>(Caller::Http);
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["www-authenticate"], "RemoteUser");
+        let refusal = response.extensions().get::<Refusal>().unwrap();
+        assert_eq!(refusal.kind(), RefusalKind::NotAuthenticated);
+    }
+
+    #[test]
+    fn grpc_rendering() {
+        let response = Refusal::from(RefusalKind::IdentityForged).into_response::<()>(Caller::Grpc);
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["grpc-status"], "7");
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+    }
+
+    #[test]
+    fn every_text_is_a_legal_grpc_message() {
+        for kind in RefusalKind::ALL {
+            let text = kind.to_string();
+            assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%'), "{kind:?}");
+        }
+    }
+}

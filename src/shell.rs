@@ -1,0 +1,146 @@
+//! The Tower shell: what all layers of this crate share around their pure functions.
+
+use std::sync::Arc;
+
+use http::{Request, request};
+use tower_service::Service;
+
+use crate::future::ResponseFuture;
+use crate::refusal::{Caller, Refusal};
+
+/// The pure part of a layer.
+pub(crate) trait Unit {
+    type Owed;
+
+    fn on_request(&self, parts: &mut request::Parts) -> Result<Self::Owed, Refusal>;
+
+    /// What is done even where the layer is disabled.
+    fn when_disabled(parts: &mut request::Parts) -> Self::Owed;
+}
+
+pub(crate) fn call<U, S, B>(
+    unit: Option<&Arc<U>>,
+    inner: &mut S,
+    request: Request<B>,
+) -> ResponseFuture<S::Future, U::Owed>
+where
+    U: Unit,
+    S: Service<Request<B>>,
+{
+    let (mut parts, body) = request.into_parts();
+    let judged = match unit {
+        Some(unit) => unit.on_request(&mut parts),
+        None => Ok(U::when_disabled(&mut parts)),
+    };
+    match judged {
+        Ok(owed) => ResponseFuture::inner(inner.call(Request::from_parts(parts, body)), owed),
+        Err(refusal) => ResponseFuture::refused(refusal, Caller::of(&parts)),
+    }
+}
+
+/// Changes the configuration of a layer; a disabled one has none.
+pub(crate) fn edit<C: Clone>(config: &mut Option<Arc<C>>, edit: impl FnOnce(&mut C)) {
+    if let Some(config) = config {
+        edit(Arc::make_mut(config));
+    }
+}
+
+/// Paths that a refusing layer lets through, such as the one of a health probe.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExemptPaths(Vec<Box<str>>);
+
+impl ExemptPaths {
+    pub(crate) fn add(&mut self, path: &str) {
+        self.0.push(path.into());
+    }
+
+    pub(crate) fn contains(&self, parts: &request::Parts) -> bool {
+        self.0.iter().any(|path| **path == *parts.uri.path())
+    }
+}
+
+/// Writes a layer `$Layer` and its service `$Service<S>` around the [`Unit`] `$config`.
+macro_rules! shell {
+    (
+        $(#[$layer_doc:meta])* layer $Layer:ident;
+        $(#[$service_doc:meta])* service $Service:ident;
+        unit $config:ty, owes $owed:ty;
+    ) => {
+        $(#[$layer_doc])*
+        #[derive(Clone, Debug)]
+        #[must_use]
+        pub struct $Layer {
+            config: Option<std::sync::Arc<$config>>,
+        }
+
+        impl $Layer {
+            /// A layer of the same type that lets everything through.
+            pub fn disabled() -> Self {
+                Self { config: None }
+            }
+        }
+
+        impl From<$config> for $Layer {
+            fn from(config: $config) -> Self {
+                Self { config: Some(std::sync::Arc::new(config)) }
+            }
+        }
+
+        impl<S> tower_layer::Layer<S> for $Layer {
+            type Service = $Service<S>;
+
+            fn layer(&self, inner: S) -> Self::Service {
+                $Service { inner, config: self.config.clone() }
+            }
+        }
+
+        $(#[$service_doc])*
+        #[derive(Clone, Debug)]
+        #[must_use]
+        pub struct $Service<S> {
+            inner: S,
+            config: Option<std::sync::Arc<$config>>,
+        }
+
+        impl<S> $Service<S> {
+            /// The service within.
+            pub fn get_ref(&self) -> &S {
+                &self.inner
+            }
+
+            /// The service within.
+            pub fn get_mut(&mut self) -> &mut S {
+                &mut self.inner
+            }
+
+            /// The service within, without this layer.
+            pub fn into_inner(self) -> S {
+                self.inner
+            }
+        }
+
+        impl<S, B, R> tower_service::Service<http::Request<B>> for $Service<S>
+        where
+            S: tower_service::Service<http::Request<B>, Response = http::Response<R>>,
+            $owed: crate::future::Owed<R>,
+        {
+            type Response =
+                http::Response<crate::body::ResponseBody<<$owed as crate::future::Owed<R>>::Body>>;
+            type Error = S::Error;
+            type Future = crate::future::ResponseFuture<S::Future, $owed>;
+
+            fn poll_ready(
+                &mut self,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), Self::Error>> {
+                self.inner.poll_ready(cx)
+            }
+
+            fn call(&mut self, request: http::Request<B>) -> Self::Future {
+                crate::shell::call(self.config.as_ref(), &mut self.inner, request)
+            }
+        }
+    };
+}
+
+pub(crate) use shell;

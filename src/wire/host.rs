@@ -1,0 +1,194 @@
+//! Hosts (RFC 9110, section 7.2; RFC 3986, section 3.2.2), in a strict grammar of our own.
+//!
+//! `http::uri::Authority` is no check: it accepts `user@host`, `a,b`, `[::1]x`, and ports over 65535.
+//!
+//! Accepted are DNS names of letters, digits, `-` and `_` (labels of 1 to 63 bytes, 253 in all, one trailing dot),
+//! IPv4 in its one usual spelling, and IPv6 in brackets; a port of 1 to 65535. What a browser would read as
+//! another host (`127.1`, `0x7f.0.0.1`, `%65xample`, user info, Unicode) is refused.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::node;
+
+/// `http` or `https`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain text.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `http`, `https`, and `ws`, `wss`, which some proxies write on upgrades; case does not matter.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let is = |name: &[u8]| bytes.eq_ignore_ascii_case(name);
+        if is(b"https") || is(b"wss") {
+            Some(Self::Https)
+        } else if is(b"http") || is(b"ws") {
+            Some(Self::Http)
+        } else {
+            None
+        }
+    }
+
+    /// `"http"` or `"https"`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// 80 or 443.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A host without its port. Two spellings of one host are equal; it prints in its canonical form.
+#[derive(Clone, Debug)]
+pub enum Host<'a> {
+    /// A DNS name, without a trailing dot; letters as written.
+    Name(Cow<'a, str>),
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// An IPv6 address.
+    V6(Ipv6Addr),
+}
+
+impl<'a> Host<'a> {
+    /// Reads a host without a port.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        if let Some(rest) = text.strip_prefix('[') {
+            return rest.strip_suffix(']')?.parse().ok().map(Self::V6);
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        if ends_in_a_number(name) {
+            return text.parse().ok().map(Self::V4);
+        }
+        is_dns_name(name).then_some(Self::Name(Cow::Borrowed(name)))
+    }
+
+    /// The same, owned.
+    pub fn into_owned(self) -> Host<'static> {
+        match self {
+            Self::Name(name) => Host::Name(Cow::Owned(name.to_ascii_lowercase())),
+            Self::V4(address) => Host::V4(address),
+            Self::V6(address) => Host::V6(address),
+        }
+    }
+}
+
+impl PartialEq<Host<'_>> for Host<'_> {
+    fn eq(&self, other: &Host<'_>) -> bool {
+        match (self, other) {
+            (Self::Name(a), Host::Name(b)) => a.eq_ignore_ascii_case(b),
+            (Self::V4(a), Host::V4(b)) => a == b,
+            (Self::V6(a), Host::V6(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Host<'_> {}
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.chars().try_for_each(|char| write!(f, "{}", char.to_ascii_lowercase())),
+            Self::V4(address) => address.fmt(f),
+            Self::V6(address) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+/// A host and the port that is written behind it.
+///
+/// # Example
+///
+/// ```
+/// use tower_proxied::wire::host::HostPort;
+///
+/// let host = HostPort::parse(b"[2001:DB8:0:0::1]:8080").unwrap();
+/// assert_eq!(host.to_string(), "[2001:db8::1]:8080");
+/// assert_eq!(HostPort::parse(b"Example.COM.").unwrap().to_string(), "example.com");
+/// assert_eq!(HostPort::parse(b"example.com@evil.example"), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort<'a> {
+    host: Host<'a>,
+    port: Option<u16>,
+}
+
+impl<'a> HostPort<'a> {
+    /// Both parts, put together.
+    pub fn new(host: Host<'a>, port: Option<u16>) -> Self {
+        Self { host, port }
+    }
+
+    /// Reads `host` or `host:port`.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let colon = match bytes.iter().rposition(|byte| *byte == b']') {
+            Some(bracket) => bracket.checked_add(1).filter(|after| *after < bytes.len()),
+            None => bytes.iter().position(|byte| *byte == b':'),
+        };
+        let Some((host, port)) = colon.and_then(|at| bytes.split_at_checked(at)) else {
+            return Host::parse(bytes).map(|host| Self { host, port: None });
+        };
+        let port = std::str::from_utf8(port.strip_prefix(b":")?).ok().and_then(node::port)?;
+        Host::parse(host).map(|host| Self { host, port: Some(port) })
+    }
+
+    /// The host.
+    pub fn host(&self) -> &Host<'a> {
+        &self.host
+    }
+
+    /// The port as written; default ports are not dropped here.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The same, owned, in lower case.
+    pub fn into_owned(self) -> HostPort<'static> {
+        HostPort { host: self.host.into_owned(), port: self.port }
+    }
+}
+
+impl fmt::Display for HostPort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.host.fmt(f)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+fn is_dns_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        matches!(label.len(), 1..=63)
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    matches!(name.len(), 1..=253) && name.split('.').all(is_label)
+}
+
+/// What the URL standard calls a host that ends in a number: browsers take it for an IPv4 address.
+fn ends_in_a_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_hex = last
+        .strip_prefix("0x")
+        .or_else(|| last.strip_prefix("0X"))
+        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    is_hex || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
+}

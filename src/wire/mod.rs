@@ -1,0 +1,12 @@
+//! Parsers for what proxies write: bytes in, borrowed slices out.
+//!
+//! They know nothing of the layers above them, allocate nothing unless they say so, and never panic.
+
+#[cfg(feature = "sticky-route")]
+pub mod cookie;
+pub mod host;
+pub mod list;
+pub mod name;
+pub mod node;
+pub mod path;
+pub mod reference;

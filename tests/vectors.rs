@@ -1,0 +1,118 @@
+//! Runs every case of `tests/vectors/*.json`, and of the folder in `$TOWER_PROXIED_VECTORS` when it is set.
+//!
+//! A case is named `area::id`, the area being the file. `pending.txt` lists cases that may fail still, and must;
+//! `disputed.txt` lists cases that are wrong, each with the reason.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use support::{Case, Verdict};
+
+#[path = "vectors/force_https.rs"]
+mod force_https;
+#[path = "vectors/forced_host.rs"]
+mod forced_host;
+#[path = "vectors/forwarded_for.rs"]
+mod forwarded_for;
+#[path = "vectors/remote_user.rs"]
+mod remote_user;
+#[path = "vectors/script_name.rs"]
+mod script_name;
+#[path = "vectors/sticky_route.rs"]
+mod sticky_route;
+#[path = "vectors/support.rs"]
+mod support;
+
+type Run = fn(&Case) -> Verdict;
+
+/// How each file is run.
+const AREAS: &[(&str, Run)] = &[
+    ("forwarded_for", forwarded_for::run),
+    ("remote_user", remote_user::run),
+    ("forced_host", forced_host::run),
+    ("script_name", script_name::run),
+    ("force_https", force_https::run),
+    ("sticky_route", sticky_route::run),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let lists = Lists { pending: ids(&here.join("pending.txt")), disputed: ids(&here.join("disputed.txt")) };
+    let mut trials = trials(&here, "", &lists);
+    trials.push(Trial::test("lists::name_cases", {
+        let known: Vec<String> = trials.iter().map(|trial| trial.name().to_owned()).collect();
+        let listed: Vec<String> = lists.pending.keys().chain(lists.disputed.keys()).cloned().collect();
+        let reasons_given = lists.disputed.values().all(|reason| !reason.is_empty());
+        move || {
+            let unknown: Vec<_> = listed.iter().filter(|id| !known.contains(id)).collect();
+            if !unknown.is_empty() {
+                return Err(format!("no such cases: {unknown:?}").into());
+            }
+            if reasons_given { Ok(()) } else { Err("a disputed case has no reason".into()) }
+        }
+    }));
+    if let Some(folder) = std::env::var_os("TOWER_PROXIED_VECTORS") {
+        trials.extend(self::trials(&PathBuf::from(folder), "extra::", &lists));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+struct Lists {
+    pending: BTreeMap<String, String>,
+    disputed: BTreeMap<String, String>,
+}
+
+/// The first word of each line is the id, the rest a reason.
+fn ids(file: &Path) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    text.lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            // Ids hold single blanks; two of them, or a tab, end one.
+            let (id, reason) = line.split_once("  ").or(line.split_once('\t')).unwrap_or((line, ""));
+            (id.trim().to_owned(), reason.trim().to_owned())
+        })
+        .collect()
+}
+
+fn trials(folder: &Path, prefix: &str, lists: &Lists) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (area, run) in AREAS {
+        let file = folder.join(format!("{area}.json"));
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            assert!(!prefix.is_empty(), "{} is missing", file.display());
+            continue;
+        };
+        let cases: Vec<serde_json::Value> =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for case in cases {
+            let case = Case::new(case);
+            let id = format!("{area}::{}", case.id);
+            let is_pending = lists.pending.contains_key(&id);
+            let is_disputed = lists.disputed.contains_key(&id);
+            let trial =
+                Trial::test(format!("{prefix}{id}"), move || match (verdict(*run, &case), is_pending) {
+                    (Ok(()), false) => Ok(()),
+                    (Ok(()), true) => Err("passes: take it from pending.txt".into()),
+                    (Err(_), true) => Ok(()),
+                    (Err(message), false) => Err(format!("{message}\n{}", case.json).into()),
+                });
+            trials.push(trial.with_ignored_flag(is_disputed));
+        }
+    }
+    trials
+}
+
+fn verdict(run: Run, case: &Case) -> Verdict {
+    std::panic::catch_unwind(|| run(case)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("a panic");
+        Err(text.to_owned())
+    })
+}
