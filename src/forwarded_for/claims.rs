@@ -153,13 +153,13 @@ pub enum Front {
     HaProxy,
 }
 
-impl Front {
-    pub(super) fn claims(self) -> Claims {
-        let host = match self {
-            Self::Apache => Written::Appended,
-            Self::Nginx | Self::HaProxy => Written::Set,
+impl From<Front> for Claims {
+    fn from(front: Front) -> Self {
+        let host = match front {
+            Front::Apache => Written::Appended,
+            Front::Nginx | Front::HaProxy => Written::Set,
         };
-        Claims::none().scheme(Written::Set).host(host)
+        Self::none().scheme(Written::Set).host(host)
     }
 }
 

@@ -142,7 +142,7 @@ impl ForwardedForLayer {
 
     /// The claims of a front end's usual recipe.
     pub fn front(self, front: Front) -> Self {
-        self.claims(front.claims())
+        self.claims(front.into())
     }
 
     /// A trusted proxy sent no address. [`OnNoClient::Anonymous`] unless said, for health probes.
