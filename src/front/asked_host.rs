@@ -14,7 +14,10 @@ pub(super) struct AskedHost<'a> {
 /// 8.3.1); in HTTP/2 both must say the same. `Ok(None)`: there is neither.
 pub(super) fn asked_host(parts: &request::Parts) -> Result<Option<AskedHost<'_>>, RefusalKind> {
     const HOST: HeaderName = header::HOST;
-    let line = list::only_line(&parts.headers, &HOST).map_err(|_| RefusalKind::HostDuplicate)?;
+    // An empty one says that the target has no authority (RFC 9112, section 3.2).
+    let line = list::only_line(&parts.headers, &HOST)
+        .map_err(|_| RefusalKind::HostDuplicate)?
+        .filter(|line| !line.is_empty());
     let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let Some(bytes) = target.or(line) else { return Ok(None) };
     let parsed = HostPort::parse(bytes).ok_or(RefusalKind::HostMalformed)?;
@@ -53,7 +56,8 @@ mod tests {
         assert_eq!(asked(two, "http://a.example/", &["b.example"]), Err(RefusalKind::HostMismatch));
         assert_eq!(asked(one, "/", &[]), Ok(None));
         assert_eq!(asked(one, "/", &["a", "a"]), Err(RefusalKind::HostDuplicate));
-        for bad in ["", "a@b", "a/b", "a,b", "a:0", "a:99999", "[::1", "a:"] {
+        assert_eq!(asked(one, "/", &[""]), Ok(None));
+        for bad in ["a@b", "a/b", "a,b", "a:0", "a:99999", "[::1", "a:"] {
             assert_eq!(asked(one, "/", &[bad]), Err(RefusalKind::HostMalformed), "{bad}");
         }
         assert_eq!(asked(one, "http://user@a.example/", &[]), Err(RefusalKind::HostMalformed));
