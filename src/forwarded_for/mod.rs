@@ -78,8 +78,8 @@ pub use self::proxied::{Outcome, Proxied, SchemeSource};
 pub use crate::body::ResponseBody;
 use crate::future::Nothing;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::shell::{ExemptPaths, Unit, edit, shell};
-use crate::trust::{PeerAddr, TrustedProxies, report_no_peer};
+use crate::shell::{ExemptPaths, Unit, edit, report_no_peer, shell};
+use crate::trust::{PeerAddr, TrustedProxies};
 use crate::wire::host::Scheme;
 
 /// Response future of [`ForwardedFor`].

@@ -11,13 +11,3 @@ mod peer;
 
 pub use networks::{TrustedProxies, TrustedProxiesError};
 pub use peer::{PeerAddr, PeerAddrLayer, WithPeerAddr};
-
-/// The service was wired without peer information: said once, since it holds for every request.
-#[cfg(feature = "tracing")]
-pub(crate) fn report_no_peer() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| tracing::error!("{}", crate::RefusalKind::NoPeer));
-}
-
-#[cfg(not(feature = "tracing"))]
-pub(crate) fn report_no_peer() {}
