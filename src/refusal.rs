@@ -111,6 +111,10 @@ kinds! {
     EscapesPrefix => BAD_REQUEST, "3", "path malformed: it climbs out of the prefix under which this application is mounted";
     /// Redirect from the bare mount point to the one with a slash.
     BarePrefix => PERMANENT_REDIRECT, "5", "this application starts one slash further";
+    /// `CONNECT` asks for a tunnel, which a front end for fixed targets does not open.
+    TunnelRefused => NOT_IMPLEMENTED, "12", "CONNECT is not supported: this front end opens no tunnels";
+    /// A transfer coding other than `chunked`.
+    TransferCodingUnknown => NOT_IMPLEMENTED, "12", "transfer coding not supported: only chunked is";
     /// No member can take the request.
     NoMember => SERVICE_UNAVAILABLE, "14", "no application server can take the request now";
     /// The member, or the connection to it, failed.

@@ -3,45 +3,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Config;
 use super::claims::{self, Span};
-use super::walk::{Walk, X_FORWARDED_FOR};
-use crate::wire::name;
-
-/// Forwarding headers that proxies relay from the client unless told otherwise; all spellings that fold alike.
-const PROTECTED: &[&str] = &[
-    "forwarded",
-    "x-forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-protocol",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-server",
-    "x-forwarded-scheme",
-    "x-forwarded-ssl",
-    "x-forwarded-by",
-    "x-forwarded-uri",
-    "x-original-forwarded-for",
-    "x-original-host",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-url-scheme",
-    "front-end-https",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "cf-connecting-ipv6",
-    "cf-pseudo-ipv4",
-    "fastly-client-ip",
-    "fly-client-ip",
-    "x-azure-clientip",
-    "x-azure-socketip",
-    "x-envoy-external-address",
-    "cloudfront-viewer-address",
-    "x-appengine-remote-addr",
-];
+use super::walk::Walk;
+use crate::wire::name::{self, X_FORWARDED_FOR};
 
 impl Config {
     /// Leaves of the protected fields what the trusted hops wrote, so that the inner service sees the same
@@ -49,7 +12,7 @@ impl Config {
     pub(super) fn sanitise(&self, walk: &Walk, headers: &mut HeaderMap) {
         let is_trusted = walk.proxied.trusted_hops > 0;
         let found: Vec<HeaderName> =
-            headers.keys().filter(|name| name::is_any_of(name, PROTECTED)).cloned().collect();
+            headers.keys().filter(|name| name::is_any_of(name, name::FORWARDING)).cloned().collect();
         for name in found {
             let span = match &name {
                 name if *name == X_FORWARDED_FOR => walk.source,

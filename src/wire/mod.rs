@@ -4,6 +4,7 @@
 
 #[cfg(feature = "sticky-route")]
 pub mod cookie;
+pub mod forwarded;
 pub mod host;
 pub mod list;
 pub mod name;

@@ -1,0 +1,65 @@
+use http::{HeaderName, Version, header, request};
+
+use crate::refusal::RefusalKind;
+use crate::wire::host::HostPort;
+use crate::wire::list;
+
+/// The host that a request asks for.
+pub(super) struct AskedHost<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) parsed: HostPort<'a>,
+}
+
+/// `:authority` and the authority of an absolute target win over Host (RFC 9112, section 3.2.2; RFC 9113, section
+/// 8.3.1); in HTTP/2 both must say the same. `Ok(None)`: there is neither.
+pub(super) fn asked_host(parts: &request::Parts) -> Result<Option<AskedHost<'_>>, RefusalKind> {
+    const HOST: HeaderName = header::HOST;
+    // An empty one says that the target has no authority (RFC 9112, section 3.2).
+    let line = list::only_line(&parts.headers, &HOST)
+        .map_err(|_| RefusalKind::HostDuplicate)?
+        .filter(|line| !line.is_empty());
+    let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let Some(bytes) = target.or(line) else { return Ok(None) };
+    let parsed = HostPort::parse(bytes).ok_or(RefusalKind::HostMalformed)?;
+    if parts.version >= Version::HTTP_2
+        && let Some(line) = line
+        && HostPort::parse(line).ok_or(RefusalKind::HostMalformed)? != parsed
+    {
+        return Err(RefusalKind::HostMismatch);
+    }
+    Ok(Some(AskedHost { bytes, parsed }))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn asked(version: Version, uri: &str, lines: &[&str]) -> Result<Option<String>, RefusalKind> {
+        let mut request = Request::builder().version(version).uri(uri);
+        for line in lines {
+            request = request.header(header::HOST, *line);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        Ok(asked_host(&parts)?.map(|host| host.parsed.to_string()))
+    }
+
+    #[test]
+    fn the_target_wins_and_http_2_must_agree() {
+        let found = |text: &str| Ok(Some(String::from(text)));
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        assert_eq!(asked(one, "/", &["Front.example:8080"]), found("front.example:8080"));
+        assert_eq!(asked(one, "http://a.example/", &["b.example"]), found("a.example"));
+        assert_eq!(asked(two, "http://a.example/", &[]), found("a.example"));
+        assert_eq!(asked(two, "http://a.example/", &["A.EXAMPLE"]), found("a.example"));
+        assert_eq!(asked(two, "http://a.example/", &["b.example"]), Err(RefusalKind::HostMismatch));
+        assert_eq!(asked(one, "/", &[]), Ok(None));
+        assert_eq!(asked(one, "/", &["a", "a"]), Err(RefusalKind::HostDuplicate));
+        assert_eq!(asked(one, "/", &[""]), Ok(None));
+        for bad in ["a@b", "a/b", "a,b", "a:0", "a:99999", "[::1", "a:"] {
+            assert_eq!(asked(one, "/", &[bad]), Err(RefusalKind::HostMalformed), "{bad}");
+        }
+        assert_eq!(asked(one, "http://user@a.example/", &[]), Err(RefusalKind::HostMalformed));
+    }
+}
