@@ -1,5 +1,7 @@
 //! PLACEHOLDER docs.
 
 mod public_url;
+mod reference;
 
-pub use self::public_url::PublicUrl;
+pub use self::public_url::{Origin, PublicUrl, PublicUrlError};
+pub use self::reference::ReferenceError;
