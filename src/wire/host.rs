@@ -36,7 +36,9 @@ impl Scheme {
 
     /// The scheme of a URI: `http` or `https`; case does not matter (RFC 3986, section 3.1).
     pub fn of_uri(bytes: &[u8]) -> Option<Self> {
-        [Self::Http, Self::Https].into_iter().find(|scheme| bytes.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
+        [Self::Http, Self::Https]
+            .into_iter()
+            .find(|scheme| bytes.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
     }
 
     /// `"http"` or `"https"`.
@@ -235,11 +237,69 @@ mod tests {
     #[test]
     fn what_browsers_or_proxies_read_otherwise_is_refused() {
         for text in [
-            "", ".", "..", "a..b", ".a", "a..", "*", "~", "a b", " a", "a ", "a,b", "a;b", "a/b", "a?b", "a#b",
-            "a\\b", "a@b", "a%00", "%61", "é", "a:", "a:0", "a:65536", "a:+80", "a:1:2", ":80", "a:8o", "::1", "[]",
-            "[::1", "::1]", "[::1]x", "[::1]:", "[::1].:80", "x[::1]", "[v1.a]", "[::1%25eth0]", "[::1]]", "[[::1]]",
-            "[192.0.2.1]", "127.1", "0x7f.0.0.1", "2130706433", "256.1.1.1", "1.1.1.01", "1.1.1.1.", "a.1", "a.0x",
-            "a\tb", "a\nb", "a\u{7f}", "a|b", "a\"b", "a<b", "a'b", "a`b", "a{b", "a^b", "a$b", "a!b", "a&b", "a=b",
+            "",
+            ".",
+            "..",
+            "a..b",
+            ".a",
+            "a..",
+            "*",
+            "~",
+            "a b",
+            " a",
+            "a ",
+            "a,b",
+            "a;b",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a@b",
+            "a%00",
+            "%61",
+            "é",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+80",
+            "a:1:2",
+            ":80",
+            "a:8o",
+            "::1",
+            "[]",
+            "[::1",
+            "::1]",
+            "[::1]x",
+            "[::1]:",
+            "[::1].:80",
+            "x[::1]",
+            "[v1.a]",
+            "[::1%25eth0]",
+            "[::1]]",
+            "[[::1]]",
+            "[192.0.2.1]",
+            "127.1",
+            "0x7f.0.0.1",
+            "2130706433",
+            "256.1.1.1",
+            "1.1.1.01",
+            "1.1.1.1.",
+            "a.1",
+            "a.0x",
+            "a\tb",
+            "a\nb",
+            "a\u{7f}",
+            "a|b",
+            "a\"b",
+            "a<b",
+            "a'b",
+            "a`b",
+            "a{b",
+            "a^b",
+            "a$b",
+            "a!b",
+            "a&b",
+            "a=b",
         ] {
             assert_eq!(canonical(text), None, "{text:?}");
         }
