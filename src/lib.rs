@@ -135,7 +135,7 @@ pub mod trust;
 pub mod wire;
 
 #[doc(inline)]
-pub use crate::forced_host::PublicUrl;
+pub use crate::forced_host::{ForcedHost, ForcedHostLayer, PublicUrl};
 #[doc(inline)]
 pub use crate::forwarded_for::{ForwardedFor, ForwardedForLayer, Proxied};
 pub use crate::refusal::{Refusal, RefusalKind};
