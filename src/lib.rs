@@ -125,6 +125,7 @@ pub mod forwarded_for;
 #[cfg(feature = "front")]
 pub mod front;
 pub mod future;
+mod header_map;
 pub mod proxy_remote_user;
 mod refusal;
 pub mod script_name_prefix;

@@ -2,6 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, request};
 
 use super::asked_host::asked_host;
 use crate::future::Nothing;
+use crate::header_map::remove_where;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, report_no_peer, shell};
 use crate::trust::PeerAddr;
@@ -269,13 +270,6 @@ fn remove_other_spellings(headers: &mut HeaderMap, written: &Written) {
             own != name && name::fold_together(own.as_str().as_bytes(), name.as_str().as_bytes())
         })
     });
-}
-
-fn remove_where(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
-    let found: Vec<HeaderName> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
-    for name in found {
-        headers.remove(&name);
-    }
 }
 
 /// All lines of the field and the value, in one line: some readers know one line only.
