@@ -255,7 +255,7 @@ impl Config {
         let proxied = parts.extensions.get::<Proxied>().ok_or(RefusalKind::LayerMissing)?;
         let scheme = proxied.scheme.usable()?.copied().unwrap_or(proxied.listener_scheme);
         let host = match proxied.host.usable()? {
-            Some(attested) => Some(attested.clone()),
+            Some(attested) => Some(attested.by_ref()),
             None => asked::host(parts)?,
         };
         let port = if self.uses_proxied_port { proxied.port.usable()?.copied() } else { None };

@@ -254,6 +254,9 @@ impl PublicUrl {
     /// Where a [`ScriptName`] stands in the extensions, path and query are the ones that it keeps; else they are
     /// the request's own behind the prefix. `OPTIONS *` and `CONNECT` have no path: the result is this URL then.
     ///
+    /// Origin and prefix are sure, the rest is what the client wrote: quotes and bytes that no URI may hold are still in
+    /// it. Escape it where it is printed; for links use [`absolute_from`](Self::absolute_from).
+    ///
     /// A router that cuts the path itself (axum's `nest`) must be asked for the original one: call this with the
     /// parts as they were before.
     ///
