@@ -135,6 +135,8 @@ pub mod sticky_route;
 pub mod trust;
 pub mod wire;
 
+#[cfg(feature = "axum")]
+pub use crate::extract::LayerMissing;
 #[doc(inline)]
 pub use crate::forced_host::{ForcedHost, ForcedHostLayer, PublicUrl};
 #[doc(inline)]

@@ -9,7 +9,7 @@ use super::reference::{self, ReferenceError};
 use crate::script_name_prefix::ScriptName;
 use crate::wire::host::{Host, HostPort, Scheme};
 use crate::wire::path::PathPrefix;
-use crate::wire::reference::{Reference, cut};
+use crate::wire::reference::Reference;
 
 /// Scheme, host and port, as the browser sees them. Prints as `https://example.com`, without a default port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -254,6 +254,9 @@ impl PublicUrl {
     /// Where a [`ScriptName`] stands in the extensions, path and query are the ones that it keeps; else they are
     /// the request's own behind the prefix. `OPTIONS *` and `CONNECT` have no path: the result is this URL then.
     ///
+    /// Origin and prefix are sure, the rest is what the client wrote: quotes and bytes that no URI may hold are still in
+    /// it. Escape it where it is printed; for links use [`absolute_from`](Self::absolute_from).
+    ///
     /// A router that cuts the path itself (axum's `nest`) must be asked for the original one: call this with the
     /// parts as they were before.
     ///
@@ -339,10 +342,101 @@ impl std::error::Error for PublicUrlError {}
 fn without_user_info(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((before, host)) => {
-            let (scheme, rest) = cut(before.as_bytes(), b':');
-            let scheme = if rest.is_some() { String::from_utf8_lossy(scheme) } else { "".into() };
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
             format!("{scheme}://...@{host}")
         }
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn canonical() {
+        for (text, expected) in [
+            ("HTTPS://Example.COM.", "https://example.com"),
+            ("https://example.com:443/", "https://example.com"),
+            ("http://example.com:443", "http://example.com:443"),
+            ("http://example.com:80/a/%62/", "http://example.com/a/b"),
+            ("https://[2001:DB8:0::1]:8443/x", "https://[2001:db8::1]:8443/x"),
+        ] {
+            assert_eq!(PublicUrl::parse(text).map(|public| public.to_string()).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn errors_name_the_text_and_no_password() {
+        for text in [
+            "",
+            "example.com",
+            "//example.com",
+            "https:example.com",
+            "https:///x",
+            "https://",
+            "ftp://example.com",
+            "wss://example.com",
+            "https://example.com/?",
+            "https://example.com#",
+            "https://example.com//x",
+            "https://example.com/a/../b",
+            "https://example.com:0",
+            "https://bücher.example",
+            "https://example.com\\x",
+            " https://example.com",
+            "https://example.com ",
+            "https://example.com/a\tb",
+            "https://127.1",
+        ] {
+            let error = PublicUrl::parse(text).expect_err(text);
+            assert_eq!(error.text(), text);
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+        for text in
+            ["https://u:secret@example.com", "u:secret@example.com", "secret@x", "https://a/x?secret@y"]
+        {
+            let error = PublicUrl::parse(text).expect_err(text);
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn with_prefix_keeps_the_origin() {
+        let public = PublicUrl::from_static("https://example.com:8443/a");
+        let below = public.with_prefix(PathPrefix::from_static("/b"));
+        assert_eq!(below.to_string(), "https://example.com:8443/b");
+        assert_eq!(below.origin(), public.origin());
+    }
+
+    #[test]
+    fn current_is_the_original_path_where_it_is_kept() {
+        let public = PublicUrl::from_static("https://example.com/app");
+        let current = |target: &str, original: Option<&'static str>| {
+            let (mut parts, ()) = Request::options(target).body(()).unwrap().into_parts();
+            if let Some(path) = original {
+                let public_path = PathAndQuery::from_static(path);
+                parts.extensions.insert(ScriptName { prefix: public.prefix().clone(), public_path });
+            }
+            public.current(&parts)
+        };
+        assert_eq!(current("/x?", None), "https://example.com/app/x?");
+        assert_eq!(current("http://evil.example/x", None), "https://example.com/app/x");
+        assert_eq!(current("*", None), "https://example.com/app");
+        assert_eq!(current("db.example:5432", None), "https://example.com/app");
+        assert_eq!(current("/x", Some("/%61pp//x")), "https://example.com/%61pp//x");
+        assert_eq!(current("*", Some("*")), "https://example.com/app");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_parsed_reads_back(text in "(https?|HTTPS)://[a1A.:\\[\\]@%-]{1,10}(/[a.%2e]{0,4}){0,3}") {
+            if let Ok(public) = PublicUrl::parse(&text) {
+                prop_assert_eq!(PublicUrl::parse(&public.to_string()), Ok(public));
+            }
+        }
     }
 }

@@ -89,6 +89,15 @@ impl<'a> Host<'a> {
         is_dns_name(name).then_some(Self::Name(Cow::Borrowed(name)))
     }
 
+    /// The same, borrowed.
+    pub fn by_ref(&self) -> Host<'_> {
+        match self {
+            Self::Name(name) => Host::Name(Cow::Borrowed(name)),
+            Self::V4(address) => Host::V4(*address),
+            Self::V6(address) => Host::V6(*address),
+        }
+    }
+
     /// The same, owned.
     pub fn into_owned(self) -> Host<'static> {
         match self {
@@ -172,6 +181,11 @@ impl<'a> HostPort<'a> {
     /// The port as written; default ports are not dropped here.
     pub fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// The same, borrowed.
+    pub fn by_ref(&self) -> HostPort<'_> {
+        HostPort { host: self.host.by_ref(), port: self.port }
     }
 
     /// The same, owned, in lower case.

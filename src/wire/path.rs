@@ -29,7 +29,7 @@ impl PathPrefix {
 
     /// No prefix: the application stands at the root.
     pub fn root() -> Self {
-        Self("".into())
+        Self(Arc::default())
     }
 
     /// Reads a prefix; slashes at the end do not count.
