@@ -78,7 +78,7 @@ pub use self::proxied::{Outcome, Proxied, SchemeSource};
 pub use crate::body::ResponseBody;
 use crate::future::Nothing;
 use crate::refusal::{Refusal, RefusalKind};
-use crate::shell::{ExemptPaths, Unit, edit, shell};
+use crate::shell::{ExemptPaths, Unit, edit, report_no_peer, shell};
 use crate::trust::{PeerAddr, TrustedProxies};
 use crate::wire::host::Scheme;
 
@@ -281,12 +281,3 @@ impl Unit for Config {
         Nothing
     }
 }
-
-#[cfg(feature = "tracing")]
-fn report_no_peer() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| tracing::error!("{}", RefusalKind::NoPeer));
-}
-
-#[cfg(not(feature = "tracing"))]
-fn report_no_peer() {}

@@ -1,1 +1,5 @@
 //! PLACEHOLDER docs.
+
+mod set_remote_user;
+
+pub use self::set_remote_user::{SetRemoteUser, SetRemoteUserLayer};
