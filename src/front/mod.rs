@@ -1,4 +1,6 @@
-//! PLACEHOLDER docs.
+//! The front end's side: what it tells the application servers.
+//!
+//! [`SetRemoteUserLayer`] says who is logged in.
 
 mod set_remote_user;
 
