@@ -135,12 +135,14 @@ pub mod sticky_route;
 pub mod trust;
 pub mod wire;
 
-#[cfg(feature = "axum")]
-pub use crate::extract::LayerMissing;
 #[doc(inline)]
 pub use crate::forced_host::{ForcedHost, ForcedHostLayer, PublicUrl};
 #[doc(inline)]
 pub use crate::forwarded_for::{ForwardedFor, ForwardedForLayer, Proxied};
+#[doc(inline)]
+pub use crate::proxy_remote_user::{
+    Anonymous, DetachedUser, Identity, Proof, ProxyRemoteUser, ProxyRemoteUserLayer, RemoteUser, Secret,
+};
 pub use crate::refusal::{Refusal, RefusalKind};
 #[doc(inline)]
 pub use crate::script_name_prefix::ScriptName;

@@ -16,7 +16,7 @@
 //! 1. A path that is exempt passes, and carries no `PublicUrl`.
 //! 2. `fixed`: its URL, and nothing else is done.
 //! 3. [`use_proxied`](ForcedHostLayer::use_proxied): without the [`Proxied`] of
-//!    [`ForwardedFor`](crate::ForwardedFor), 500 ([`RefusalKind::LayerMissing`]). A declared claim that is missing or
+//!    [`ForwardedFor`](crate::ForwardedFor), 500 ([`RefusalKind::ProxiedMissing`]). A declared claim that is missing or
 //!    malformed is 400. The scheme is the attested one, else that of `ForwardedFor`'s listener. Without
 //!    `use_proxied` it is [`listener_scheme`](ForcedHostLayer::listener_scheme). The scheme in the request target
 //!    or in `:scheme` is the client's word and never looked at.
@@ -250,7 +250,7 @@ impl Config {
         if !self.uses_proxied {
             return Ok(asked::host(parts)?.map(|host| (self.listener_scheme, without_usual_port(host))));
         }
-        let proxied = parts.extensions.get::<Proxied>().ok_or(RefusalKind::LayerMissing)?;
+        let proxied = parts.extensions.get::<Proxied>().ok_or(RefusalKind::ProxiedMissing)?;
         let scheme = proxied.scheme.usable()?.copied().unwrap_or(proxied.listener_scheme);
         let host = match proxied.host.usable()? {
             Some(attested) => Some(attested.by_ref()),
@@ -395,7 +395,7 @@ mod tests {
     fn proxied_is_needed_where_it_is_used() {
         for layer in [layer().use_proxied(), layer().use_proxied_port()] {
             let mut parts = parts(Version::HTTP_11, "/", &["a.example"]);
-            assert_eq!(origin(&layer, &parts), Err(RefusalKind::LayerMissing));
+            assert_eq!(origin(&layer, &parts), Err(RefusalKind::ProxiedMissing));
             parts.extensions.insert(proxied(Claims::none(), &[]));
             assert_eq!(origin(&layer, &parts), Ok("http://a.example".to_owned()));
         }

@@ -3,6 +3,7 @@
 //! | unit | what it does |
 //! |---|---|
 //! | [`SetForwarded`] | writes `X-Forwarded-For`, `-Host`, `-Proto` or `Forwarded` |
+//! | [`SetRemoteUser`] | writes `Remote-User` and what proves it, and drops every spelling that a client sent |
 //! | [`Upstream`] | points a request at one application server, and takes out what belongs to one connection only |
 //!
 //! Order, outermost first: [`SetForwarded`], a balancer, [`Upstream`], the HTTP client. `SetForwarded` needs the
@@ -49,7 +50,9 @@
 mod asked_host;
 mod hop_by_hop;
 mod set_forwarded;
+mod set_remote_user;
 mod upstream;
 
 pub use self::set_forwarded::{SetForwarded, SetForwardedLayer};
+pub use self::set_remote_user::{SetRemoteUser, SetRemoteUserLayer};
 pub use self::upstream::{HopByHopRemoval, Target, TargetError, Upstream, UpstreamLayer};
