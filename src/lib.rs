@@ -39,7 +39,7 @@ pub use crate::forced_host::PublicUrl;
 pub use crate::forwarded_for::{ForwardedFor, ForwardedForLayer, Proxied};
 pub use crate::refusal::{Refusal, RefusalKind};
 #[doc(inline)]
-pub use crate::script_name_prefix::ScriptName;
+pub use crate::script_name_prefix::{ScriptName, ScriptNamePrefix, ScriptNamePrefixLayer};
 #[doc(inline)]
 pub use crate::trust::{PeerAddr, TrustedProxies};
 pub use crate::wire::host::Scheme;

@@ -58,7 +58,7 @@ kinds! {
         "no peer address: serve with into_make_service_with_connect_info::<PeerAddr>(), or put PeerAddr::layer(..) around each connection";
     /// A layer needs the extension of another layer that did not run.
     LayerMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: use_proxied() needs ForwardedForLayer outside of this layer";
+        "layer missing: use_proxied() and from_proxied() need ForwardedForLayer outside of this layer";
     /// The trusted proxy named no client, and the policy wants one.
     ClientMissing => BAD_REQUEST, "3",
         "client address missing: the trusted proxy sent no address list; let it write the configured header";

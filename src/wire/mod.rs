@@ -5,8 +5,12 @@
 #[cfg(feature = "sticky-route")]
 pub mod cookie;
 pub mod host;
+pub mod link;
 pub mod list;
 pub mod name;
 pub mod node;
 pub mod path;
 pub mod reference;
+pub mod refresh;
+pub mod set_cookie;
+pub mod uri_parts;
