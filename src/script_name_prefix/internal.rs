@@ -81,7 +81,11 @@ impl InternalAuthorityError {
 
 impl fmt::Display for InternalAuthorityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "internal authority {:?} is refused: it must be a host, or a host, a colon and a port", self.item)
+        write!(
+            f,
+            "internal authority {:?} is refused: it must be a host, or a host, a colon and a port",
+            self.item
+        )
     }
 }
 

@@ -90,7 +90,7 @@ impl Mount {
         self.arrived.as_str().get(self.below_at..).unwrap_or_default()
     }
 
-    /// Path and query for the inner service; `None` where it is what arrived.
+    /// Path and query for the inner service.
     pub(super) fn inner(&self) -> Option<PathAndQuery> {
         let below = self.below_with_query();
         if !below.starts_with('/') {
@@ -99,12 +99,17 @@ impl Mount {
         }
         let slashes = below.bytes().take_while(|byte| *byte == b'/').count();
         let inner = below.get(slashes.saturating_sub(1)..)?;
-        if inner.len() == self.arrived.as_str().len() { None } else { inner.parse().ok() }
+        if inner.len() == self.arrived.as_str().len() {
+            Some(self.arrived.clone())
+        } else {
+            inner.parse().ok()
+        }
     }
 
     /// Path and query with `prefix` before them; `None` where they are longer than a URI may be.
     pub(super) fn public_path(&self, prefix: &PathPrefix) -> Option<PathAndQuery> {
-        PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{prefix}{}", self.below_with_query()))).ok()
+        PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{prefix}{}", self.below_with_query())))
+            .ok()
     }
 
     /// The bare mount point with a slash behind it, and the query.

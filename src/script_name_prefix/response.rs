@@ -90,12 +90,7 @@ impl PublicPaths {
     }
 
     /// `total` is the prefix with those of the layers outside; `url` already has it.
-    pub(super) fn of(
-        rules: &Arc<Rules>,
-        mount: Mount,
-        total: PathPrefix,
-        url: Option<PublicUrl>,
-    ) -> Self {
+    pub(super) fn of(rules: &Arc<Rules>, mount: Mount, total: PathPrefix, url: Option<PublicUrl>) -> Self {
         let is_at_root = mount.public.is_root() && mount.received.is_none() && rules.internal.is_empty();
         if is_at_root || rules.rewrite.fields.is_empty() {
             return Self::untouched();
@@ -140,7 +135,9 @@ impl Paths {
                 name if *name == REFRESH => splice(bytes, refresh::url(bytes), reference),
                 _ => splice(bytes, Some(0..bytes.len()), reference),
             };
-            if let Some(mut rewritten) = rewritten.and_then(|bytes| HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes)).ok()) {
+            if let Some(mut rewritten) =
+                rewritten.and_then(|bytes| HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes)).ok())
+            {
                 rewritten.set_sensitive(value.is_sensitive());
                 *value = rewritten;
             }
@@ -170,7 +167,11 @@ impl Paths {
         if !is_public && !self.rules.internal.contains(&host, scheme) {
             return None;
         }
-        let origin = self.url.as_ref().filter(|_| !is_public).map(|url| format!("{}://{}", url.scheme(), url.authority()));
+        let origin = self
+            .url
+            .as_ref()
+            .filter(|_| !is_public)
+            .map(|url| format!("{}://{}", url.scheme(), url.authority()));
         let path = self.absolute_path(if parts.path.is_empty() { b"/" } else { parts.path });
         if origin.is_none() && path.is_none() {
             return None;
@@ -184,7 +185,8 @@ impl Paths {
     fn absolute_path(&self, path: &[u8]) -> Option<Vec<u8>> {
         let public = &self.mount.public;
         if self.rules.already_prefixed == AlreadyPrefixed::Skip {
-            let is_below = |prefix| path::strip_prefix(path, prefix).is_some_and(|below| !path::climbs_out(below));
+            let is_below =
+                |prefix| path::strip_prefix(path, prefix).is_some_and(|below| !path::climbs_out(below));
             if !public.is_root() && (is_below(public) || is_below(&self.total)) {
                 return None;
             }
@@ -254,7 +256,11 @@ impl Paths {
             let is_mapped = below.len() < path.len();
             return is_mapped.then(|| if below.is_empty() { b"/".to_vec() } else { below.to_vec() });
         }
-        Some(if below == b"/" { public.as_str().into() } else { [public.as_str().as_bytes(), below].concat() })
+        Some(if below == b"/" {
+            public.as_str().into()
+        } else {
+            [public.as_str().as_bytes(), below].concat()
+        })
     }
 
     fn below_received<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
@@ -277,7 +283,9 @@ fn below_public(public: &PathPrefix, below: &[u8]) -> Vec<u8> {
 }
 
 fn http_scheme(scheme: &[u8]) -> Option<Scheme> {
-    [Scheme::Http, Scheme::Https].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.as_str().as_bytes()))
+    [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .find(|known| scheme.eq_ignore_ascii_case(known.as_str().as_bytes()))
 }
 
 /// Replaces the ranges, as far as there is a replacement for them; blanks around them stay.
