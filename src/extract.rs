@@ -165,6 +165,11 @@ mod tests {
         let none = <PublicUrl as OptionalFromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
         assert_eq!(none, Ok(None));
 
+        let missing = <ScriptName as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
+        assert!(missing.unwrap_err().to_string().contains("ScriptNamePrefixLayer"));
+        let missing = <Proxied as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await;
+        assert!(missing.unwrap_err().to_string().contains("ForwardedForLayer"));
+
         let public = PublicUrl::from_static("https://example.com/app");
         parts.extensions.insert(public.clone());
         let found = <PublicUrl as FromRequestParts<()>>::from_request_parts(&mut parts, &()).await;

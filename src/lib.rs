@@ -145,7 +145,7 @@ pub use crate::proxy_remote_user::{
 };
 pub use crate::refusal::{Refusal, RefusalKind};
 #[doc(inline)]
-pub use crate::script_name_prefix::ScriptName;
+pub use crate::script_name_prefix::{ScriptName, ScriptNamePrefix, ScriptNamePrefixLayer};
 #[doc(inline)]
 pub use crate::trust::{PeerAddr, TrustedProxies};
 pub use crate::wire::host::Scheme;

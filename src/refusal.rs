@@ -58,7 +58,7 @@ kinds! {
         "no peer address: serve with into_make_service_with_connect_info::<PeerAddr>(), or put PeerAddr::layer(..) around each connection";
     /// Something needs the extension that `ForwardedFor` leaves, and it did not run.
     ProxiedMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: ForwardedForLayer must stand outside of what reads Proxied, such as use_proxied()";
+        "layer missing: ForwardedForLayer must stand outside of what reads Proxied, such as use_proxied() and from_proxied()";
     /// Something needs the extension that `ForcedHost` leaves, and it did not run, or not for this path.
     PublicUrlMissing => INTERNAL_SERVER_ERROR, "13",
         "layer missing: ForcedHostLayer must stand outside of what reads PublicUrl; exempt paths have none";

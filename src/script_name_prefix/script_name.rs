@@ -4,6 +4,8 @@ use crate::wire::path::PathPrefix;
 
 /// Where this request's application is mounted, and the path that the browser asked for: the extension that
 /// [`ScriptNamePrefix`](crate::ScriptNamePrefix) leaves. Nested layers add up.
+///
+/// With the feature `axum` it is an extractor. Where the layer did not run, the extractor answers 500 and names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptName {
     pub(crate) prefix: PathPrefix,
@@ -17,6 +19,9 @@ impl ScriptName {
     }
 
     /// Path and query as the browser sees them, byte for byte where the proxy kept them.
+    ///
+    /// Where the proxy took the prefix away, it is put before what arrived. If both together are longer than the
+    /// 65534 bytes that [`PathAndQuery`] can hold, this is what arrived.
     pub fn public_path(&self) -> &PathAndQuery {
         &self.public_path
     }
