@@ -23,7 +23,7 @@
 //! | [`ForceHttpsBody`] | | No mixed content on pages that came by https. |
 //! | [`RouteSuffix`] | | The route in the session's cookie, as Apache httpd wants it. |
 //! | [`SetForwarded`], [`SetRemoteUser`], [`Upstream`] | | The front end's writers. |
-//! | [`StickyRoute`] | [`Decision`] in the response | Balancing with sticky sessions. |
+//! | [`StickyRoute`] | [`Decision`](sticky_route::Decision) in the response | Balancing with sticky sessions. |
 //! | [`ErrorsTo502`] | | Errors of an upstream as responses. |
 //!
 //! # Whom is believed
@@ -136,9 +136,16 @@ pub mod trust;
 pub mod wire;
 
 #[doc(inline)]
+pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
+#[doc(inline)]
 pub use crate::forced_host::{ForcedHost, ForcedHostLayer, PublicUrl};
 #[doc(inline)]
 pub use crate::forwarded_for::{ForwardedFor, ForwardedForLayer, Proxied};
+#[cfg(feature = "front")]
+#[doc(inline)]
+pub use crate::front::{
+    SetForwarded, SetForwardedLayer, SetRemoteUser, SetRemoteUserLayer, Upstream, UpstreamLayer,
+};
 #[doc(inline)]
 pub use crate::proxy_remote_user::{
     Anonymous, DetachedUser, Identity, Proof, ProxyRemoteUser, ProxyRemoteUserLayer, RemoteUser, Secret,
@@ -146,6 +153,9 @@ pub use crate::proxy_remote_user::{
 pub use crate::refusal::{Refusal, RefusalKind};
 #[doc(inline)]
 pub use crate::script_name_prefix::{ScriptName, ScriptNamePrefix, ScriptNamePrefixLayer};
+#[cfg(feature = "sticky-route")]
+#[doc(inline)]
+pub use crate::sticky_route::{RouteSuffix, RouteSuffixLayer, StickyRoute};
 #[doc(inline)]
 pub use crate::trust::{PeerAddr, TrustedProxies};
 pub use crate::wire::host::Scheme;
