@@ -40,6 +40,9 @@ pub use crate::forwarded_for::{ForwardedFor, ForwardedForLayer, Proxied};
 pub use crate::refusal::{Refusal, RefusalKind};
 #[doc(inline)]
 pub use crate::script_name_prefix::ScriptName;
+#[cfg(feature = "sticky-route")]
+#[doc(inline)]
+pub use crate::sticky_route::{RouteSuffixLayer, StickyRoute};
 #[doc(inline)]
 pub use crate::trust::{PeerAddr, TrustedProxies};
 pub use crate::wire::host::Scheme;

@@ -1,0 +1,432 @@
+use std::any::Any;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderValue, Request, Response, header, request};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::body::{Home, InFlight, RequestBody};
+use super::cookie::{Cookie, Reading, keep_from_shared_caches};
+use super::failover::{Failover, Phase};
+use super::pool::{Balance, Entry, Membership, Picked, Snapshot, pick, take_pinned};
+use super::{Decision, Outcome, Stickiness};
+use crate::forwarded_for::Proxied;
+use crate::refusal::{Caller, Refusal, RefusalKind};
+
+/// Gives each client the member that it is pinned to; see the [module](crate::sticky_route).
+///
+/// Clones share one pool. It is always ready, since only the request tells which member matters: a clone of that
+/// member is driven to readiness within the response future.
+pub struct StickyRoute<S> {
+    shared: Arc<Shared<S>>,
+}
+
+impl<S> StickyRoute<S> {
+    pub(super) fn new(shared: Shared<S>) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The handle that changes the members.
+    pub fn membership(&self) -> Membership<S> {
+        Membership::new(self.shared.clone())
+    }
+}
+
+impl<S> Clone for StickyRoute<S> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<S> fmt::Debug for StickyRoute<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StickyRoute").field("members", &self.membership()).finish_non_exhaustive()
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for StickyRoute<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    S::Error: 'static,
+{
+    type Response = Response<InFlight<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, S::Future, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        match Exchange::begin(&self.shared, &mut parts) {
+            Ok((exchange, (entry, attempt))) => {
+                let request = Request::from_parts(parts, RequestBody::new(body));
+                let stage = Stage::Readying { service: entry.service.clone(), request: Some(request) };
+                let exchange = Exchange { taken: Some((entry, attempt)), ..exchange };
+                ResponseFuture { stage, exchange: Some(exchange), again: None }
+            }
+            Err(refused) => {
+                let caller = Caller::of(&parts);
+                ResponseFuture {
+                    stage: Stage::Refused { refused: Some((refused, caller)) },
+                    exchange: None,
+                    again: None,
+                }
+            }
+        }
+    }
+}
+
+/// What all clones of a [`StickyRoute`] share.
+pub(super) struct Shared<S> {
+    pub(super) snapshot: ArcSwap<Snapshot<S>>,
+    /// Held by whoever replaces the snapshot.
+    pub(super) changes: Mutex<()>,
+    /// Held by whoever takes a turn, where the balance goes by turns.
+    pub(super) turns: Mutex<()>,
+    pub(super) cookie: Cookie,
+    pub(super) balance: Balance,
+    pub(super) stickiness: Stickiness,
+    pub(super) failover: Failover,
+    pub(super) classify: Option<fn(&dyn Any) -> Phase>,
+    pub(super) clock: Clock,
+}
+
+impl<S> Shared<S> {
+    pub(super) fn now(&self) -> u64 {
+        self.clock.milliseconds()
+    }
+
+    fn pick(&self, tried: &[Arc<Entry<S>>]) -> Option<Picked<S>> {
+        pick(self.balance, &self.turns, &self.snapshot.load(), tried, self.now())
+    }
+
+    /// How long clients of a member that takes nothing have to wait for it, if they have to.
+    fn wait_for(&self, pinned: &Entry<S>, now: u64) -> Option<Option<u64>> {
+        match self.stickiness {
+            Stickiness::Soft => None,
+            Stickiness::Hard => Some(pinned.state.retry_at()),
+            Stickiness::HardFor(patience) => {
+                let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+                let until = pinned.state.down_since()?.saturating_add(patience);
+                (now < until).then_some(Some(until))
+            }
+        }
+    }
+}
+
+/// Milliseconds since the pool was built.
+pub(super) struct Clock {
+    start: Instant,
+    now: Box<dyn Fn() -> Instant + Send + Sync>,
+}
+
+impl Clock {
+    pub(super) fn new(now: Box<dyn Fn() -> Instant + Send + Sync>) -> Self {
+        Self { start: now(), now }
+    }
+
+    fn milliseconds(&self) -> u64 {
+        let passed = (self.now)().saturating_duration_since(self.start);
+        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+pin_project! {
+    /// Response future of [`StickyRoute`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, F, B> {
+        #[pin]
+        stage: Stage<S, F, B>,
+        exchange: Option<Exchange<S>>,
+        again: Option<Again<B>>,
+    }
+}
+
+impl<S, F, B> fmt::Debug for ResponseFuture<S, F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<S, F, B> {
+        Readying { service: S, request: Option<Request<RequestBody<B>>> },
+        Calling { #[pin] future: F },
+        Refused { refused: Option<(Refused, Caller)> },
+        Over,
+    }
+}
+
+/// What another member needs.
+struct Again<B> {
+    head: request::Parts,
+    body: Home<B>,
+}
+
+impl<B> Again<B> {
+    fn request(self) -> Option<Request<B>> {
+        Some(Request::from_parts(self.head, self.body.take()?))
+    }
+}
+
+impl<S, B, R> Future for ResponseFuture<S, S::Future, B>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    S::Error: 'static,
+{
+    type Output = Result<Response<InFlight<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProj::Readying { service, request } => {
+                    let readiness = ready!(service.poll_ready(cx));
+                    let (Some(exchange), Some(request)) = (this.exchange.as_mut(), request.take()) else {
+                        return Poll::Pending;
+                    };
+                    match readiness {
+                        Ok(()) => {
+                            let (head, mut body) = request.into_parts();
+                            *this.again = exchange
+                                .may_go_again()
+                                .then(|| Again { head: head.clone(), body: body.comes_home() });
+                            let future = service.call(Request::from_parts(head, body));
+                            this.stage.set(Stage::Calling { future });
+                        }
+                        Err(error) => {
+                            exchange.failed(Phase::Connect);
+                            let (head, body) = request.into_parts();
+                            let unread = body.into_unread().map(|body| Request::from_parts(head, body));
+                            match exchange.next(unread) {
+                                Some(next) => this.stage.set(next),
+                                None => {
+                                    this.stage.set(Stage::Over);
+                                    return Poll::Ready(Err(error));
+                                }
+                            }
+                        }
+                    }
+                }
+                StageProj::Calling { future } => {
+                    let result = ready!(future.poll(cx));
+                    // The future may hold the request still.
+                    this.stage.set(Stage::Over);
+                    let Some(exchange) = this.exchange.as_mut() else { return Poll::Pending };
+                    let may_go_again = match &result {
+                        Ok(response) => exchange.is_retried(response),
+                        Err(error) => {
+                            let phase =
+                                exchange.shared.classify.map_or(Phase::Sent, |classify| classify(error));
+                            exchange.failed(phase);
+                            phase != Phase::Sent || exchange.is_idempotent
+                        }
+                    };
+                    let again = this.again.take().filter(|_| may_go_again);
+                    match exchange.next(again.and_then(Again::request)) {
+                        Some(next) => this.stage.set(next),
+                        None => {
+                            let Some(exchange) = this.exchange.take() else { return Poll::Pending };
+                            return Poll::Ready(result.map(|response| exchange.finish(response)));
+                        }
+                    }
+                }
+                StageProj::Refused { refused } => {
+                    let Some((refused, caller)) = refused.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(refused.into_response(caller)));
+                }
+                // Polled again after it was ready.
+                StageProj::Over => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// One request on its way to members.
+struct Exchange<S> {
+    shared: Arc<Shared<S>>,
+    pinned: Option<(Arc<Entry<S>>, bool)>,
+    /// Of a request without a pin.
+    unpinned: Outcome,
+    may_insert: bool,
+    is_secure: bool,
+    is_idempotent: bool,
+    taken: Option<Picked<S>>,
+    tried: Vec<Arc<Entry<S>>>,
+    attempts: usize,
+}
+
+impl<S> Exchange<S> {
+    /// Reads the pin, takes it out of the request, and picks the first member.
+    fn begin(shared: &Arc<Shared<S>>, parts: &mut request::Parts) -> Result<(Self, Picked<S>), Refused> {
+        let now = shared.now();
+        let cookie = &shared.cookie;
+        let snapshot = shared.snapshot.load();
+        let is_in_scope = cookie.is_in_scope(parts);
+        let reading = if is_in_scope {
+            cookie.read(&parts.headers, &snapshot, |entry| entry.state.takes_pinned(now))
+        } else {
+            Reading::Absent
+        };
+        cookie.strip(&mut parts.headers, &snapshot);
+        let unpinned = match reading {
+            _ if !is_in_scope => Outcome::OutOfScope,
+            Reading::Absent if cookie.is_written() => Outcome::New,
+            Reading::Absent => Outcome::Absent,
+            _ if cookie.is_own() => Outcome::Unknown,
+            _ => Outcome::NoRoute,
+        };
+        let mut exchange = Self {
+            shared: shared.clone(),
+            pinned: None,
+            unpinned,
+            may_insert: is_in_scope && cookie.is_own() && cookie.is_inserted_on(&parts.method),
+            is_secure: parts.extensions.get::<Proxied>().is_some_and(Proxied::is_secure),
+            is_idempotent: parts.method.is_idempotent(),
+            taken: None,
+            tried: Vec::new(),
+            attempts: 1,
+        };
+        let mut picked = None;
+        if let Reading::Pinned(entry, is_current) = reading {
+            picked = take_pinned(shared.balance, &shared.turns, &snapshot, &entry, now);
+            if picked.is_none()
+                && let Some(until) = shared.wait_for(&entry, now)
+            {
+                return Err(Refused::until(until, now, Outcome::Unusable));
+            }
+            exchange.pinned = Some((entry, is_current));
+        }
+        match picked.or_else(|| pick(shared.balance, &shared.turns, &snapshot, &[], now)) {
+            Some(picked) => Ok((exchange, picked)),
+            None => {
+                let outcome = if exchange.pinned.is_some() { Outcome::Unusable } else { unpinned };
+                Err(Refused::until(snapshot.earliest_retry(), now, outcome))
+            }
+        }
+    }
+
+    /// Whether a second member could get the request if this one fails.
+    fn may_go_again(&self) -> bool {
+        self.attempts < self.shared.failover.max_attempts
+            && !self.must_stay()
+            && (self.is_idempotent || self.shared.classify.is_some())
+            && self.shared.snapshot.load().len() > self.attempts
+    }
+
+    fn must_stay(&self) -> bool {
+        self.pinned.is_some() && self.shared.stickiness != Stickiness::Soft
+    }
+
+    fn failed(&mut self, phase: Phase) {
+        if let Some((entry, attempt)) = &mut self.taken
+            && phase == Phase::Connect
+            && !entry.is_never_ejected
+        {
+            attempt.failed(self.shared.now(), self.shared.failover.backoff);
+        }
+    }
+
+    fn is_retried<R>(&self, response: &Response<R>) -> bool {
+        self.is_idempotent && self.shared.failover.retries(response.status())
+    }
+
+    /// The next member, if there is one and the request came back whole. Otherwise nothing changes.
+    fn next<F, B>(&mut self, request: Option<Request<B>>) -> Option<Stage<S, F, B>>
+    where
+        S: Clone,
+    {
+        let request = request?;
+        if self.attempts >= self.shared.failover.max_attempts || self.must_stay() {
+            return None;
+        }
+        self.tried.extend(self.taken.as_ref().map(|(entry, _)| entry.clone()));
+        let (entry, attempt) = self.shared.pick(&self.tried)?;
+        let service = entry.service.clone();
+        self.taken = Some((entry, attempt));
+        self.attempts = self.attempts.saturating_add(1);
+        Some(Stage::Readying { service, request: Some(request.map(RequestBody::new)) })
+    }
+
+    /// The member answered: names it to the client where need be.
+    fn finish<R>(self, mut response: Response<R>) -> Response<InFlight<R>> {
+        let Self { shared, pinned, unpinned, may_insert, is_secure, taken, attempts, .. } = self;
+        let Some((entry, mut attempt)) = taken else { return response.map(|body| InFlight::new(body, None)) };
+        let status = response.status();
+        if shared.failover.ejects(status) && !entry.is_never_ejected {
+            attempt.failed(shared.now(), shared.failover.backoff);
+        } else {
+            attempt.succeeded();
+        }
+        let headers = response.headers_mut();
+        let is_ended = shared.cookie.is_own() && shared.cookie.drop_set_by_member(headers);
+        let may_pin = may_insert && !is_ended && !shared.failover.is_failure(status);
+        let outcome = match pinned {
+            None => {
+                shared.cookie.append_route(headers, &entry.route);
+                unpinned
+            }
+            Some((pinned, is_current)) if pinned.route == entry.route => {
+                shared.cookie.append_route(headers, &entry.route);
+                if is_current { Outcome::Hit } else { Outcome::HitReissue }
+            }
+            Some((pinned, _)) if shared.failover.keeps_pin => {
+                shared.cookie.append_route(headers, &pinned.route);
+                Outcome::Detour
+            }
+            Some(_) if shared.failover.retries(status) => Outcome::Unusable,
+            Some(_) if may_pin || shared.cookie.append_route(headers, &entry.route) => Outcome::Repinned,
+            Some(_) => Outcome::Detour,
+        };
+        let is_named =
+            matches!(outcome, Outcome::New | Outcome::Unknown | Outcome::HitReissue | Outcome::Repinned);
+        if may_pin && is_named {
+            issue(headers, &entry, is_secure);
+        }
+        let route = Some(entry.route.clone());
+        response.extensions_mut().insert(Decision { route, outcome, attempts });
+        response.map(|body| InFlight::new(body, Some(attempt)))
+    }
+}
+
+fn issue<S>(headers: &mut HeaderMap, entry: &Entry<S>, is_secure: bool) {
+    let Some([http, https]) = &entry.issued else { return };
+    headers.append(header::SET_COOKIE, if is_secure { https.clone() } else { http.clone() });
+    keep_from_shared_caches(headers);
+}
+
+/// A request that no member gets.
+struct Refused {
+    retry_after: u64,
+    outcome: Outcome,
+}
+
+impl Refused {
+    /// Where nobody knows when, a few seconds.
+    fn until(until: Option<u64>, now: u64, outcome: Outcome) -> Self {
+        let wait =
+            until.map_or(Duration::from_secs(5), |until| Duration::from_millis(until.saturating_sub(now)));
+        Self { retry_after: wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1), outcome }
+    }
+
+    fn into_response<R>(self, caller: Caller) -> Response<InFlight<R>> {
+        let mut response = Refusal::from(RefusalKind::NoMember)
+            .with_header(header::RETRY_AFTER, HeaderValue::from(self.retry_after))
+            .into_response::<R>(caller)
+            .map(|_| InFlight::empty());
+        if caller == Caller::Http {
+            response.headers_mut().remove(header::CONTENT_TYPE);
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        response.extensions_mut().insert(Decision { route: None, outcome: self.outcome, attempts: 0 });
+        response
+    }
+}
