@@ -37,6 +37,10 @@ pub mod wire;
 pub use crate::forced_host::PublicUrl;
 #[doc(inline)]
 pub use crate::forwarded_for::{ForwardedFor, ForwardedForLayer, Proxied};
+#[doc(inline)]
+pub use crate::proxy_remote_user::{
+    Anonymous, DetachedUser, Identity, Proof, ProxyRemoteUser, ProxyRemoteUserLayer, RemoteUser, Secret,
+};
 pub use crate::refusal::{Refusal, RefusalKind};
 #[doc(inline)]
 pub use crate::script_name_prefix::ScriptName;

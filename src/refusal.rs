@@ -90,6 +90,12 @@ kinds! {
         "identity malformed: the proxy must send exactly one readable user";
     /// Identity headers from a peer that proved nothing.
     IdentityForged => FORBIDDEN, "7", "identity headers are not accepted from this peer";
+    /// Something needs the extension that `ProxyRemoteUser` leaves, and it did not run.
+    IdentityMissing => INTERNAL_SERVER_ERROR, "13",
+        "layer missing: ProxyRemoteUserLayer must stand outside of what reads RemoteUser or Identity";
+    /// The front end knows a user whom its headers cannot carry.
+    IdentityUnwritable => INTERNAL_SERVER_ERROR, "13",
+        "identity unwritable: the encoding or the separator of the identity headers cannot carry this user";
     /// The user is of a realm that is not accepted.
     ForeignRealm => FORBIDDEN, "7", "the user is of a realm that is not accepted here";
     /// Nobody is logged in, and somebody must be.

@@ -84,7 +84,7 @@ macro_rules! shell {
         }
 
         impl $Layer {
-            /// A layer of the same type that lets everything through.
+            /// A layer of the same type that is switched off.
             pub fn disabled() -> Self {
                 Self { config: None }
             }

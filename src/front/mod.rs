@@ -3,10 +3,12 @@
 //! | unit | what it does |
 //! |---|---|
 //! | [`SetForwarded`] | writes `X-Forwarded-For`, `-Host`, `-Proto` or `Forwarded` |
+//! | [`SetRemoteUser`] | writes who is logged in, and a secret that proves who wrote it |
 //! | [`Upstream`] | points a request at one application server, and takes out what belongs to one connection only |
 //!
-//! Order, outermost first: [`SetForwarded`], a balancer, [`Upstream`], the HTTP client. `SetForwarded` needs the
-//! request as the client sent it, and [`Upstream`] replaces the target.
+//! Order, outermost first: [`SetForwarded`], the front end's own authentication, [`SetRemoteUser`], a balancer,
+//! [`Upstream`], the HTTP client. `SetForwarded` needs the request as the client sent it, and [`Upstream`] replaces the
+//! target.
 //!
 //! # Example
 //!
@@ -49,7 +51,9 @@
 mod asked_host;
 mod hop_by_hop;
 mod set_forwarded;
+mod set_remote_user;
 mod upstream;
 
 pub use self::set_forwarded::{SetForwarded, SetForwardedLayer};
+pub use self::set_remote_user::{SetRemoteUser, SetRemoteUserLayer};
 pub use self::upstream::{HopByHopRemoval, Target, TargetError, Upstream, UpstreamLayer};

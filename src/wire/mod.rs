@@ -11,3 +11,4 @@ pub mod name;
 pub mod node;
 pub mod path;
 pub mod reference;
+pub mod text;
