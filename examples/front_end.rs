@@ -52,10 +52,10 @@ struct Flags {
     cookie: CookieFlag,
     /// The one user; the application servers get it as Remote-User.
     #[arg(long, value_name = "USER:PASSWORD")]
-    basic_auth: Option<BasicAuth>,
+    basic_auth: Option<String>,
     /// A header that proves to the application servers that requests come from here.
     #[arg(long, value_name = "NAME=VALUE")]
-    secret_header: Option<SecretFlag>,
+    secret_header: Option<String>,
     /// Threads that serve; one per core unless given.
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
@@ -88,17 +88,17 @@ fn random_key() -> Result<[u8; 32], String> {
     Ok(key)
 }
 
-#[derive(Clone)]
-struct SecretFlag(HeaderName, Secret);
+// The two flags below hold secrets, and clap repeats what it refuses: they are read here instead.
 
-impl FromStr for SecretFlag {
-    type Err = String;
+fn basic_auth(text: &str) -> Result<BasicAuth, Error> {
+    text.parse().map_err(|error| format!("--basic-auth is refused: {error}").into())
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
-        let name = name.parse().map_err(|_| format!("{name:?} is no name of a header"))?;
-        Ok(Self(name, Secret::parse(value).map_err(|error| error.to_string())?))
-    }
+fn secret_header(text: &str) -> Result<(HeaderName, Secret), Error> {
+    let (name, value) = text.split_once('=').ok_or("--secret-header is refused: it must be NAME=VALUE")?;
+    let name = name.parse().map_err(|_| "--secret-header is refused: NAME is no name of a header")?;
+    let secret = Secret::parse(value).map_err(|error| format!("--secret-header is refused: {error}"))?;
+    Ok((name, secret))
 }
 
 fn main() -> ExitCode {
@@ -120,27 +120,36 @@ fn run(flags: Flags) -> Result<(), Error> {
 }
 
 async fn front_end(flags: Flags) -> Result<(), Error> {
-    let mut listeners = vec![Listener::http(bind(flags.listen).await?)];
-    println!("http://{} serves HTTP/1.1 and HTTP/2", flags.listen);
+    let secret = flags.secret_header.as_deref().map(secret_header).transpose()?;
+    let mut config = FrontConfig {
+        members: flags.members,
+        cookie: flags.cookie.0,
+        basic_auth: flags.basic_auth.as_deref().map(basic_auth).transpose()?,
+        secret,
+    };
+    config.check()?;
+    let socket = bind(flags.listen).await?;
+    println!("http://{} serves HTTP/1.1 and HTTP/2", socket.local_addr()?);
+    let mut listeners = vec![Listener::http(socket)];
     if let Some(address) = flags.tls_listen {
         let signed = tls::SelfSigned::new(&["localhost", "127.0.0.1", "::1", &address.ip().to_string()])?;
-        listeners.push(Listener::https(bind(address).await?, signed.acceptor()));
-        println!("https://{address} does so with a certificate that no browser knows");
+        let socket = bind(address).await?;
+        println!("https://{} does so with a certificate that no browser knows", socket.local_addr()?);
+        listeners.push(Listener::https(socket, signed.acceptor()));
     }
-    let secret = flags.secret_header.map(|SecretFlag(name, secret)| (name, secret));
-    let mut members = flags.members;
-    if members.is_empty() {
+    if config.members.is_empty() {
         for route in ["http-1", "http-2"] {
-            members.push(small_application(route, secret.clone()).await?);
+            config.members.push(small_application(route, config.secret.clone()).await?);
         }
         println!("no --member is given: two small application servers run in this process");
     }
-    for member in &members {
+    for member in &config.members {
         println!("member {} at {}", member.route, member.target);
     }
-    front::report_unreachable(&members).await;
+    for line in front::unreachable(&config.members).await {
+        eprintln!("front_end: {line}");
+    }
     println!("Ctrl-C ends it");
-    let config = FrontConfig { members, cookie: flags.cookie.0, basic_auth: flags.basic_auth, secret };
     front::serve(config, listeners, interrupted()).await
 }
 

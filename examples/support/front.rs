@@ -5,6 +5,7 @@
 //! ```
 //!
 //! `ForwardedFor` trusts nobody here: it leaves in `Proxied` by which scheme the client came, for the cookie's `Secure`.
+#![allow(dead_code, reason = "each example takes what it needs")]
 
 use std::convert::Infallible;
 use std::fmt;
@@ -37,32 +38,39 @@ use tower_proxied::sticky_route::{Member, Phase, RequestBody, Role, RouteCookie,
 use tower_proxied::wire::list;
 use tower_proxied::{DetachedUser, ForwardedForLayer, PeerAddr, Scheme, Secret, TrustedProxies};
 
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long open requests may take once the front end is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
-pub struct FrontConfig {
-    pub members: Vec<FrontMember>,
-    pub cookie: RouteCookie,
+pub(crate) struct FrontConfig {
+    pub(crate) members: Vec<FrontMember>,
+    pub(crate) cookie: RouteCookie,
     /// Who may come in; everybody, as nobody, where there is none.
-    pub basic_auth: Option<BasicAuth>,
+    pub(crate) basic_auth: Option<BasicAuth>,
     /// What proves to the application servers that a request came through here.
-    pub secret: Option<(HeaderName, Secret)>,
+    pub(crate) secret: Option<(HeaderName, Secret)>,
+}
+
+impl FrontConfig {
+    /// What [`serve`] would refuse.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        balanced(self).map(drop)
+    }
 }
 
 /// `ROUTE=URL[,weight=N][,standby]`
 #[derive(Clone, Debug)]
-pub struct FrontMember {
-    pub route: String,
-    pub target: Target,
-    pub weight: u32,
-    pub role: Role,
+pub(crate) struct FrontMember {
+    pub(crate) route: String,
+    pub(crate) target: Target,
+    pub(crate) weight: u32,
+    pub(crate) role: Role,
 }
 
 impl FrontMember {
-    pub fn new(route: &str, target: Target) -> Self {
+    pub(crate) fn new(route: &str, target: Target) -> Self {
         Self { route: route.into(), target, weight: 1, role: Role::Active }
     }
 }
@@ -96,13 +104,13 @@ impl FromStr for FrontMember {
 
 /// `USER:PASSWORD`
 #[derive(Clone)]
-pub struct BasicAuth {
+pub(crate) struct BasicAuth {
     user: String,
     credentials: Vec<u8>,
 }
 
 impl BasicAuth {
-    pub fn user(&self) -> &str {
+    pub(crate) fn user(&self) -> &str {
         &self.user
     }
 
@@ -137,23 +145,23 @@ impl fmt::Debug for BasicAuth {
 }
 
 /// A socket to serve, with TLS or without.
-pub struct Listener {
+pub(crate) struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
-    pub fn http(socket: TcpListener) -> Self {
+    pub(crate) fn http(socket: TcpListener) -> Self {
         Self { socket, tls: None }
     }
 
-    pub fn https(socket: TcpListener, tls: TlsAcceptor) -> Self {
+    pub(crate) fn https(socket: TcpListener, tls: TlsAcceptor) -> Self {
         Self { socket, tls: Some(tls) }
     }
 }
 
 /// Serves all listeners until `stop` is ready, and then for as long as open requests take, ten seconds at most.
-pub async fn serve(
+pub(crate) async fn serve(
     config: FrontConfig,
     listeners: Vec<Listener>,
     stop: impl Future<Output = ()>,
@@ -177,8 +185,9 @@ pub async fn serve(
     Ok(())
 }
 
-/// Tells of members that do not answer. They may come up later: this is no error.
-pub async fn report_unreachable(members: &[FrontMember]) {
+/// A line for each member that does not answer. It may come up later: this is no error.
+pub(crate) async fn unreachable(members: &[FrontMember]) -> Vec<String> {
+    let mut lines = Vec::new();
     for member in members {
         let connect = TcpStream::connect(host_and_port(&member.target));
         let reason = match tokio::time::timeout(Duration::from_secs(2), connect).await {
@@ -186,8 +195,9 @@ pub async fn report_unreachable(members: &[FrontMember]) {
             Ok(Err(error)) => error.to_string(),
             Err(_) => String::from("no answer within 2 s"),
         };
-        eprintln!("front end: member {} at {} cannot be reached now: {reason}", member.route, member.target);
+        lines.push(format!("member {} at {} cannot be reached now: {reason}", member.route, member.target));
     }
+    lines
 }
 
 fn host_and_port(target: &Target) -> String {
@@ -197,7 +207,7 @@ fn host_and_port(target: &Target) -> String {
 }
 
 /// What answers a request, whichever part of the front end it is.
-pub trait Answer:
+pub(crate) trait Answer:
     Service<
         Request<Incoming>,
         Response = Response<Self::Body>,

@@ -1,4 +1,5 @@
 //! TLS for examples: a certificate that this process signs for itself, and a client that trusts it.
+#![allow(dead_code, reason = "each example takes the side that it needs")]
 
 use std::sync::Arc;
 
@@ -10,14 +11,14 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A certificate for some names, and the acceptor that shows it.
-pub struct SelfSigned {
+pub(crate) struct SelfSigned {
     acceptor: TlsAcceptor,
     certificate: CertificateDer<'static>,
 }
 
 impl SelfSigned {
     /// For these names or addresses; HTTP/2 and HTTP/1.1 by ALPN.
-    pub fn new(names: &[&str]) -> Result<Self, Error> {
+    pub(crate) fn new(names: &[&str]) -> Result<Self, Error> {
         let names = names.iter().map(|name| String::from(*name)).collect::<Vec<_>>();
         let signed = rcgen::generate_simple_self_signed(names)?;
         let certificate = signed.cert.der().clone();
@@ -30,12 +31,12 @@ impl SelfSigned {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
     }
 
-    pub fn acceptor(&self) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
         self.acceptor.clone()
     }
 
     /// A client that trusts this certificate and nothing else, and offers these protocols (`h2`, `http/1.1`).
-    pub fn client_config(&self, protocols: &[&str]) -> Result<ClientConfig, Error> {
+    pub(crate) fn client_config(&self, protocols: &[&str]) -> Result<ClientConfig, Error> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone())?;
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
