@@ -114,6 +114,7 @@
     )
 )]
 
+mod asked_host;
 pub mod body;
 pub mod errors_to_502;
 #[cfg(feature = "axum")]

@@ -91,7 +91,7 @@ impl AllowedHosts {
     /// Whether the application answers for this host under this scheme.
     pub fn allows(&self, scheme: Scheme, host: &HostPort<'_>) -> bool {
         let Some(patterns) = &self.patterns else { return true };
-        let port = written_port(host);
+        let port = host.unusual_port();
         patterns.iter().any(|pattern| {
             let allows_port = match pattern.port {
                 Some(only) => port.unwrap_or(scheme.default_port()) == only,
@@ -100,16 +100,6 @@ impl AllowedHosts {
             allows_port && pattern.matches(host.host())
         })
     }
-}
-
-/// Whether both ask for the same place, whatever the scheme.
-pub(super) fn is_same_place(one: &HostPort<'_>, other: &HostPort<'_>) -> bool {
-    one.host() == other.host() && written_port(one) == written_port(other)
-}
-
-/// The port, unless it is 80 or 443: both count as none under both schemes.
-pub(super) fn written_port(host: &HostPort<'_>) -> Option<u16> {
-    host.port().filter(|port| !matches!(port, 80 | 443))
 }
 
 #[derive(Clone, Debug)]

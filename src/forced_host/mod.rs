@@ -86,7 +86,6 @@
 //! ```
 
 mod allowed;
-mod asked;
 mod public_url;
 mod reference;
 mod rewrite;
@@ -99,6 +98,7 @@ pub use self::public_url::{Origin, PublicUrl, PublicUrlError};
 pub use self::reference::ReferenceError;
 pub use self::rewrite::OriginalHost;
 pub use self::sites::{Site, Sites, SitesError};
+use crate::asked_host::asked_host;
 pub use crate::body::ResponseBody;
 use crate::forwarded_for::Proxied;
 use crate::future::Nothing;
@@ -248,13 +248,15 @@ impl Config {
     /// The scheme by which and the host for which the browser asks.
     fn asked<'a>(&self, parts: &'a request::Parts) -> Result<Option<(Scheme, HostPort<'a>)>, RefusalKind> {
         if !self.uses_proxied {
-            return Ok(asked::host(parts)?.map(|host| (self.listener_scheme, without_usual_port(host))));
+            return Ok(
+                asked_host(parts)?.map(|asked| (self.listener_scheme, without_usual_port(asked.parsed)))
+            );
         }
         let proxied = parts.extensions.get::<Proxied>().ok_or(RefusalKind::ProxiedMissing)?;
         let scheme = proxied.scheme.usable()?.copied().unwrap_or(proxied.listener_scheme);
         let host = match proxied.host.usable()? {
             Some(attested) => Some(attested.by_ref()),
-            None => asked::host(parts)?,
+            None => asked_host(parts)?.map(|asked| asked.parsed),
         };
         let port = if self.uses_proxied_port { proxied.port.usable()?.copied() } else { None };
         Ok(host.map(|host| {
@@ -265,7 +267,7 @@ impl Config {
 }
 
 fn without_usual_port(host: HostPort<'_>) -> HostPort<'_> {
-    let port = allowed::written_port(&host);
+    let port = host.unusual_port();
     HostPort::new(host.into_host(), port)
 }
 

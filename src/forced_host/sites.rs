@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::allowed::{AllowedHosts, is_same_place};
+use super::allowed::AllowedHosts;
 use super::public_url::PublicUrl;
 use crate::wire::host::{HostPort, Scheme};
 
@@ -38,7 +38,7 @@ impl Site {
     }
 
     fn is_at(&self, host: &HostPort<'_>) -> bool {
-        is_same_place(self.public.authority(), host)
+        self.public.authority().is_same_place(host)
     }
 
     fn is_also_at(&self, scheme: Scheme, host: &HostPort<'_>) -> bool {

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::wire::name::is_identity;
 use crate::wire::{list, name};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -13,30 +14,6 @@ const HOP_BY_HOP: [HeaderName; 6] = [
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
-];
-
-/// What front ends say about the user; clients name these in `Connection` to have them removed (seen on Apache
-/// httpd; CVE-2022-31813).
-const IDENTITY: &[&str] = &[
-    "remote-user",
-    "remote-groups",
-    "remote-name",
-    "remote-email",
-    "x-remote-user",
-    "x-remote-group",
-    "x-remote-groups",
-    "x-remote-name",
-    "x-remote-email",
-    "x-forwarded-user",
-    "x-forwarded-email",
-    "x-forwarded-groups",
-    "x-forwarded-preferred-username",
-    "x-forwarded-access-token",
-    "x-auth-request-user",
-    "x-auth-request-email",
-    "x-auth-request-groups",
-    "x-auth-request-preferred-username",
-    "x-auth-request-access-token",
 ];
 
 /// Removes what belongs to the connection on which the message came, and what `Connection` names, save what a front
@@ -91,5 +68,5 @@ fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
 }
 
 fn is_claim(name: &HeaderName) -> bool {
-    name::is_any_of(name, name::FORWARDING) || name::is_any_of(name, IDENTITY)
+    name::is_any_of(name, name::FORWARDING) || is_identity(name)
 }

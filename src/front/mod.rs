@@ -6,8 +6,9 @@
 //! | [`SetRemoteUser`] | writes `Remote-User` and what proves it, and drops every spelling that a client sent |
 //! | [`Upstream`] | points a request at one application server, and takes out what belongs to one connection only |
 //!
-//! Order, outermost first: [`SetForwarded`], a balancer, [`Upstream`], the HTTP client. `SetForwarded` needs the
-//! request as the client sent it, and [`Upstream`] replaces the target.
+//! Order, outermost first: [`SetForwarded`], the front end's own authentication, [`SetRemoteUser`], a balancer,
+//! [`Upstream`], the HTTP client. `SetForwarded` needs the request as the client sent it, and [`Upstream`] replaces the
+//! target.
 //!
 //! # Example
 //!
@@ -47,7 +48,6 @@
 //! # }
 //! ```
 
-mod asked_host;
 mod hop_by_hop;
 mod set_forwarded;
 mod set_remote_user;

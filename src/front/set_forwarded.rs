@@ -1,8 +1,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header, request};
 
-use super::asked_host::asked_host;
+use crate::asked_host::asked_host;
 use crate::future::Nothing;
-use crate::header_map::remove_where;
+use crate::header_map::{remove_where, unlist};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, report_no_peer, shell};
 use crate::trust::PeerAddr;
@@ -56,6 +56,8 @@ shell! {
     ///    together with one (`X_Forwarded_For`, CVE-2025-64484), and this layer's take their place.
     ///    [`appending`](SetForwardedLayer::appending): this layer's values are put to the right of what is there, in
     ///    one line; other spellings of the fields that it writes go.
+    /// 4. Forwarding headers leave `Connection`, so that no proxy further in removes what is written here
+    ///    (CVE-2024-45410, CVE-2022-31813).
     ///
     /// | claim | field | parameter of `Forwarded` |
     /// |---|---|---|
@@ -241,8 +243,9 @@ impl Config {
     fn write(&self, written: Written, headers: &mut HeaderMap) {
         match self.mode {
             Mode::Edge => remove_forwarding(headers),
-            Mode::Appending => remove_other_spellings(headers, &written),
+            Mode::Appending => remove_where(headers, |name| is_other_spelling(name, &written)),
         }
+        unlist(headers, is_forwarding);
         for (name, value) in written.into_iter().flatten() {
             let value = match self.mode {
                 Mode::Edge => value,
@@ -261,15 +264,18 @@ enum Brackets {
 }
 
 fn remove_forwarding(headers: &mut HeaderMap) {
-    remove_where(headers, |name| name::is_any_of(name, name::FORWARDING));
+    remove_where(headers, is_forwarding);
 }
 
-fn remove_other_spellings(headers: &mut HeaderMap, written: &Written) {
-    remove_where(headers, |name| {
-        written.iter().flatten().any(|(own, _)| {
-            own != name && name::fold_together(own.as_str().as_bytes(), name.as_str().as_bytes())
-        })
-    });
+fn is_forwarding(name: &HeaderName) -> bool {
+    name::is_any_of(name, name::FORWARDING)
+}
+
+fn is_other_spelling(name: &HeaderName, written: &Written) -> bool {
+    written
+        .iter()
+        .flatten()
+        .any(|(own, _)| own != name && name::fold_together(own.as_str().as_bytes(), name.as_str().as_bytes()))
 }
 
 /// All lines of the field and the value, in one line: some readers know one line only.
@@ -338,10 +344,12 @@ mod tests {
             ("true-client-ip", "6.6.6.6"),
             ("x-forwarded-prefix", "/evil"),
             ("x-page", "1"),
+            ("connection", "x-forwarded-for, X_Forwarded_Host, x-page"),
         ];
         assert_eq!(
             written(SetForwardedLayer::edge().listener_scheme(Scheme::Https), "203.0.113.5:4711", &spoofed),
             [
+                "connection: x-page",
                 "x-forwarded-for: 203.0.113.5",
                 "x-forwarded-host: shop.example:8443",
                 "x-forwarded-proto: https",
@@ -350,7 +358,11 @@ mod tests {
         );
         assert_eq!(
             written(SetForwardedLayer::forwarded_edge(), "[2001:db8::1]:4711", &spoofed),
-            [r#"forwarded: for=\"[2001:db8::1]\";host=\"shop.example:8443\";proto=http"#, "x-page: 1"]
+            [
+                "connection: x-page",
+                r#"forwarded: for=\"[2001:db8::1]\";host=\"shop.example:8443\";proto=http"#,
+                "x-page: 1"
+            ]
         );
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::{HeaderName, request};
 
 use crate::future::Nothing;
-use crate::proxy_remote_user::drain::{drain, is_well_known, unlist};
+use crate::header_map::{remove_where, unlist};
 use crate::proxy_remote_user::fields::Fields;
 use crate::proxy_remote_user::{DetachedUser, Encoding, Groups, Identity, Secret};
 use crate::refusal::{Refusal, RefusalKind};
@@ -210,14 +210,14 @@ impl Unit for Config {
 
     fn on_request(&self, parts: &mut request::Parts) -> Result<Nothing, Refusal> {
         let user = self.user(parts);
-        let goes = |header: &HeaderName| self.writes(header) || is_well_known(header);
-        drain(&mut parts.headers, goes);
+        let goes = |header: &HeaderName| self.writes(header) || name::is_identity(header);
+        remove_where(&mut parts.headers, goes);
         unlist(&mut parts.headers, goes);
         if let Err(refusal) = self.write(user, parts) {
             if !self.exempt.contains(parts) {
                 return Err(refusal.into());
             }
-            drain(&mut parts.headers, goes);
+            remove_where(&mut parts.headers, goes);
         }
         if let Some((header, secret)) = &self.secret {
             let value = secret.to_header().ok_or(RefusalKind::IdentityUnwritable)?;
@@ -227,7 +227,7 @@ impl Unit for Config {
     }
 
     fn when_disabled(parts: &mut request::Parts) -> Nothing {
-        drain(&mut parts.headers, is_well_known);
+        remove_where(&mut parts.headers, name::is_identity);
         Nothing
     }
 }
@@ -349,7 +349,7 @@ mod tests {
     fn a_disabled_writer_drains() {
         let mut parts = parts(Some(DetachedUser::new("alice")));
         Config::when_disabled(&mut parts);
-        assert!(!parts.headers.keys().any(is_well_known));
+        assert!(!parts.headers.keys().any(name::is_identity));
     }
 
     #[test]

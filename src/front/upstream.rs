@@ -4,8 +4,8 @@ use std::str::FromStr;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header, request};
 
-use super::asked_host::asked_host;
 use super::hop_by_hop;
+use crate::asked_host::asked_host;
 use crate::future::{Owed, sealed};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{Unit, edit, shell};
@@ -68,8 +68,8 @@ shell! {
     ///
     /// # Cost
     ///
-    /// The target's name is shared, not copied. One allocation for the URI's parts; one per field that the client's
-    /// Connection names, and one for a Host that stood in the target.
+    /// The target's name, the path and the Host line are shared, not copied. One allocation per field that the client's
+    /// Connection names, one for a host that stood in the target, and one for cookies in several lines.
     service Upstream;
     unit Config, owes HopByHopRemoval;
 }
@@ -137,6 +137,7 @@ impl UpstreamLayer {
 pub struct Target {
     scheme: Scheme,
     authority: Authority,
+    host_line: HeaderValue,
 }
 
 impl Target {
@@ -302,7 +303,7 @@ impl Config {
     /// The Host line to send. HTTP/2 has none: `:authority` is the target's.
     fn host(&self, parts: &request::Parts) -> Result<Option<HeaderValue>, RefusalKind> {
         let asked = asked_host(parts)?;
-        let of_target = || HeaderValue::from_str(self.target.authority()).ok();
+        let of_target = || Some(self.target.host_line.clone());
         Ok(match (self.host, asked) {
             (HostPolicy::Target, _) if self.version == Version::HTTP_2 => None,
             (HostPolicy::Target, _) => of_target(),
@@ -349,8 +350,12 @@ fn parse_target(text: &str) -> Option<Target> {
         "https" => Scheme::Https,
         _ => return None,
     };
-    let authority = HostPort::parse(authority.strip_suffix('/').unwrap_or(authority).as_bytes())?;
-    Some(Target { scheme, authority: authority.to_string().parse().ok()? })
+    let authority = HostPort::parse(authority.strip_suffix('/').unwrap_or(authority).as_bytes())?.to_string();
+    Some(Target {
+        scheme,
+        host_line: HeaderValue::from_str(&authority).ok()?,
+        authority: authority.parse().ok()?,
+    })
 }
 
 #[cfg(test)]

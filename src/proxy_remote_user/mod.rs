@@ -75,7 +75,6 @@
 //! ```
 
 mod builder;
-pub(crate) mod drain;
 pub(crate) mod fields;
 mod identity;
 mod proof;
@@ -92,6 +91,7 @@ pub use self::proof::{Proof, ProofKind, ProvenBy, Secret, SecretError};
 pub use self::transition::{Mode, SessionUser, Transition, transition};
 pub use crate::body::ResponseBody;
 use crate::future::Nothing;
+use crate::header_map::{remove_where, unlist};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{Unit, report_no_peer, shell};
 use crate::trust::PeerAddr;
@@ -156,7 +156,7 @@ impl builder::Config {
     }
 
     fn protects(&self, header: &HeaderName) -> bool {
-        self.fields.holds(header) || self.is_secret(header) || drain::is_well_known(header)
+        self.fields.holds(header) || self.is_secret(header) || name::is_identity(header)
     }
 
     /// Another spelling of a configured header.
@@ -166,7 +166,7 @@ impl builder::Config {
     }
 
     fn drain(&self, headers: &mut HeaderMap, keeps: bool) {
-        drain::drain(headers, |name| self.protects(name) && !(keeps && self.keep.contains(name)));
+        remove_where(headers, |name| self.protects(name) && !(keeps && self.keep.contains(name)));
     }
 
     fn refuse_nobody(&self) -> Refusal {
@@ -199,7 +199,7 @@ impl Unit for builder::Config {
                     parts.headers.remove(header::AUTHORIZATION);
                 }
                 if self.forwards_canonical {
-                    drain::unlist(&mut parts.headers, |name| self.protects(name));
+                    unlist(&mut parts.headers, |name| self.protects(name));
                     let written = self.fields.write(user, &mut parts.headers);
                     written.map_err(|_| RefusalKind::IdentityMalformed)?;
                 }
@@ -212,7 +212,7 @@ impl Unit for builder::Config {
     }
 
     fn when_disabled(parts: &mut request::Parts) -> Nothing {
-        drain::drain(&mut parts.headers, drain::is_well_known);
+        remove_where(&mut parts.headers, name::is_identity);
         parts.extensions.insert(Identity::Anonymous(Anonymous::Disabled));
         Nothing
     }

@@ -325,7 +325,7 @@ proptest! {
         let config = config(builder());
         let mut with = parts(PROXY, &[("remote-user", b"alice"), ("remote-groups", b"dev"), ("accept", b"*/*")]);
         for (name, value) in added {
-            if drain::is_well_known(&name) && !config.fields.spells(&name) {
+            if name::is_identity(&name) && !config.fields.spells(&name) {
                 with.headers.append(name, value);
             }
         }

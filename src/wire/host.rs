@@ -188,6 +188,16 @@ impl<'a> HostPort<'a> {
         HostPort { host: self.host.by_ref(), port: self.port }
     }
 
+    /// Whether both ask for the same place, whatever the scheme.
+    pub fn is_same_place(&self, other: &HostPort<'_>) -> bool {
+        self.host == other.host && self.unusual_port() == other.unusual_port()
+    }
+
+    /// The port, unless it is 80 or 443: front ends write their own, and both count as none under both schemes.
+    pub fn unusual_port(&self) -> Option<u16> {
+        self.port.filter(|port| !matches!(port, 80 | 443))
+    }
+
     /// The same, owned, in lower case.
     pub fn into_owned(self) -> HostPort<'static> {
         HostPort { host: self.host.into_owned(), port: self.port }

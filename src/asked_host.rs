@@ -1,3 +1,5 @@
+//! The host that a request itself asks for: one reading for the application's side and for the front end's.
+
 use http::{HeaderName, Version, header, request};
 
 use crate::refusal::RefusalKind;
@@ -5,29 +7,39 @@ use crate::wire::host::HostPort;
 use crate::wire::list;
 
 /// The host that a request asks for.
-pub(super) struct AskedHost<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) parsed: HostPort<'a>,
+pub(crate) struct AskedHost<'a> {
+    /// As the client wrote it.
+    #[cfg_attr(not(feature = "front"), expect(dead_code, reason = "only the front end's side writes it on"))]
+    pub(crate) bytes: &'a [u8],
+    pub(crate) parsed: HostPort<'a>,
 }
 
 /// `:authority` and the authority of an absolute target win over Host (RFC 9112, section 3.2.2; RFC 9113, section
 /// 8.3.1); in HTTP/2 both must say the same. `Ok(None)`: there is neither.
-pub(super) fn asked_host(parts: &request::Parts) -> Result<Option<AskedHost<'_>>, RefusalKind> {
+pub(crate) fn asked_host(parts: &request::Parts) -> Result<Option<AskedHost<'_>>, RefusalKind> {
     const HOST: HeaderName = header::HOST;
     // An empty one says that the target has no authority (RFC 9112, section 3.2).
     let line = list::only_line(&parts.headers, &HOST)
         .map_err(|_| RefusalKind::HostDuplicate)?
-        .filter(|line| !line.is_empty());
-    let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let Some(bytes) = target.or(line) else { return Ok(None) };
-    let parsed = HostPort::parse(bytes).ok_or(RefusalKind::HostMalformed)?;
-    if parts.version >= Version::HTTP_2
-        && let Some(line) = line
-        && HostPort::parse(line).ok_or(RefusalKind::HostMalformed)? != parsed
-    {
-        return Err(RefusalKind::HostMismatch);
+        .map(list::trim)
+        .filter(|line| !line.is_empty())
+        .map(read)
+        .transpose()?;
+    // `Uri` does not check it: user info and ports beyond 65535 pass.
+    let target = parts.uri.authority().map(|authority| read(authority.as_str().as_bytes())).transpose()?;
+    match (target, line) {
+        (Some(target), Some(line))
+            if parts.version >= Version::HTTP_2 && !target.parsed.is_same_place(&line.parsed) =>
+        {
+            Err(RefusalKind::HostMismatch)
+        }
+        (Some(target), _) => Ok(Some(target)),
+        (None, line) => Ok(line),
     }
-    Ok(Some(AskedHost { bytes, parsed }))
+}
+
+fn read(bytes: &[u8]) -> Result<AskedHost<'_>, RefusalKind> {
+    HostPort::parse(bytes).map(|parsed| AskedHost { bytes, parsed }).ok_or(RefusalKind::HostMalformed)
 }
 
 #[cfg(test)]
