@@ -164,15 +164,27 @@ impl ScriptNamePrefixLayer {
     /// The proxy replaces the public prefix by another one, which is taken away here.
     ///
     /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
     /// use tower_proxied::script_name_prefix::Mounts;
     /// use tower_proxied::{PathPrefix, ScriptNamePrefixLayer};
     ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// // Apache httpd: ProxyPass /webapps http://http-1:8000/django
-    /// let layer = ScriptNamePrefixLayer::proxy_maps(Mounts {
-    ///     public: PathPrefix::from_static("/webapps"),
-    ///     received: PathPrefix::from_static("/django"),
-    /// });
-    /// # let _ = layer;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(ScriptNamePrefixLayer::proxy_maps(Mounts {
+    ///         public: PathPrefix::from_static("/webapps"),
+    ///         received: PathPrefix::from_static("/django"),
+    ///     }))
+    ///     .service_fn(async |request: Request<()>| {
+    ///         assert_eq!(request.uri(), "/login");
+    ///         Response::builder().header("location", "/django/home").body(String::new())
+    ///     });
+    /// let response = service.oneshot(Request::get("/django/login").body(())?).await?;
+    /// assert_eq!(response.headers()["location"], "/webapps/home");
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn proxy_maps(mounts: Mounts) -> Self {
         Self::of(Mode::Maps(mounts))
@@ -244,6 +256,28 @@ impl ScriptNamePrefixLayer {
 
     /// Authorities under which only the proxies know this application. In responses they become the public origin
     /// where a [`PublicUrl`] is known; else only the path behind them is rewritten.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::script_name_prefix::InternalAuthorities;
+    /// use tower_proxied::{PathPrefix, ScriptNamePrefixLayer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let service = ServiceBuilder::new()
+    ///     .layer(
+    ///         ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps"))
+    ///             .internal_authorities(InternalAuthorities::from_static(&["http-1:8000"])),
+    ///     )
+    ///     .service_fn(async |_: Request<()>| {
+    ///         Response::builder().header("location", "http://http-1:8000/home").body(String::new())
+    ///     });
+    /// let response = service.oneshot(Request::get("/webapps/login").body(())?).await?;
+    /// assert_eq!(response.headers()["location"], "http://http-1:8000/webapps/home");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn internal_authorities(self, internal: InternalAuthorities) -> Self {
         self.rules(|rules| rules.internal = internal)
     }
