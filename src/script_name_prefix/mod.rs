@@ -164,15 +164,27 @@ impl ScriptNamePrefixLayer {
     /// The proxy replaces the public prefix by another one, which is taken away here.
     ///
     /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
     /// use tower_proxied::script_name_prefix::Mounts;
     /// use tower_proxied::{PathPrefix, ScriptNamePrefixLayer};
     ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// // Apache httpd: ProxyPass /webapps http://http-1:8000/django
-    /// let layer = ScriptNamePrefixLayer::proxy_maps(Mounts {
-    ///     public: PathPrefix::from_static("/webapps"),
-    ///     received: PathPrefix::from_static("/django"),
-    /// });
-    /// # let _ = layer;
+    /// let service = ServiceBuilder::new()
+    ///     .layer(ScriptNamePrefixLayer::proxy_maps(Mounts {
+    ///         public: PathPrefix::from_static("/webapps"),
+    ///         received: PathPrefix::from_static("/django"),
+    ///     }))
+    ///     .service_fn(async |request: Request<()>| {
+    ///         assert_eq!(request.uri(), "/login");
+    ///         Response::builder().header("location", "/django/home").body(String::new())
+    ///     });
+    /// let response = service.oneshot(Request::get("/django/login").body(())?).await?;
+    /// assert_eq!(response.headers()["location"], "/webapps/home");
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn proxy_maps(mounts: Mounts) -> Self {
         Self::of(Mode::Maps(mounts))
@@ -190,6 +202,32 @@ impl ScriptNamePrefixLayer {
     /// [`Proxied`](crate::Proxied) that [`ForwardedFor`](crate::ForwardedFor) leaves, where the prefix must be
     /// declared among its [`Claims`](crate::forwarded_for::Claims). Where it is not declared, or optional and absent,
     /// the prefix is empty.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::forwarded_for::{Claims, Written};
+    /// use tower_proxied::{ForwardedForLayer, PeerAddr, ScriptNamePrefixLayer, TrustedProxies};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let service = ServiceBuilder::new()
+    ///     .layer(PeerAddr::layer("127.0.0.1:4711".parse::<std::net::SocketAddr>()?))
+    ///     .layer(
+    ///         ForwardedForLayer::x_forwarded_for(TrustedProxies::loopback())
+    ///             .claims(Claims::none().prefix(Written::Set)),
+    ///     )
+    ///     .layer(ScriptNamePrefixLayer::from_proxied())
+    ///     .service_fn(async |_: Request<()>| Response::builder().header("location", "/home").body(String::new()));
+    ///
+    /// let says = |prefix: &str| Request::get("/login").header("x-forwarded-prefix", prefix).body(());
+    /// let response = service.clone().oneshot(says("/webapps")?).await?;
+    /// assert_eq!(response.headers()["location"], "/webapps/home");
+    /// let refused = service.oneshot(says("//evil.example")?).await?;
+    /// assert_eq!(refused.status(), 400);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_proxied() -> Self {
         Self::of(Mode::FromProxied)
     }
@@ -218,6 +256,28 @@ impl ScriptNamePrefixLayer {
 
     /// Authorities under which only the proxies know this application. In responses they become the public origin
     /// where a [`PublicUrl`] is known; else only the path behind them is rewritten.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::script_name_prefix::InternalAuthorities;
+    /// use tower_proxied::{PathPrefix, ScriptNamePrefixLayer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let service = ServiceBuilder::new()
+    ///     .layer(
+    ///         ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps"))
+    ///             .internal_authorities(InternalAuthorities::from_static(&["http-1:8000"])),
+    ///     )
+    ///     .service_fn(async |_: Request<()>| {
+    ///         Response::builder().header("location", "http://http-1:8000/home").body(String::new())
+    ///     });
+    /// let response = service.oneshot(Request::get("/webapps/login").body(())?).await?;
+    /// assert_eq!(response.headers()["location"], "http://http-1:8000/webapps/home");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn internal_authorities(self, internal: InternalAuthorities) -> Self {
         self.rules(|rules| rules.internal = internal)
     }
@@ -412,6 +472,15 @@ mod tests {
         assert_eq!(script_name(&parts), ("/app", "/app//x?y"));
     }
 
+    /// A WebSocket over HTTP/2 is a CONNECT with a path (RFC 8441, section 4).
+    #[test]
+    fn extended_connect_has_a_path() {
+        let mut parts = parts("https://example.com/app/socket");
+        parts.method = http::Method::CONNECT;
+        serve(&ScriptNamePrefixLayer::proxy_keeps(app()), &mut parts).unwrap();
+        assert_eq!(parts.uri, "https://example.com/socket");
+    }
+
     #[test]
     fn exempt_paths_are_never_refused() {
         let layer = ScriptNamePrefixLayer::proxy_keeps(app()).exempt_path("/healthz");
@@ -471,6 +540,26 @@ mod tests {
         serve(&ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/b")), &mut parts).unwrap();
         assert_eq!(parts.uri, "/c?d");
         assert_eq!(script_name(&parts), ("/a/b", "/a//b/c?d"));
+    }
+
+    #[tokio::test]
+    async fn nested_layers_rewrite_responses_in_turn() {
+        let keeps = |prefix| ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static(prefix));
+        let location = async |target: &str, location: &'static str| {
+            let service = tower::ServiceBuilder::new()
+                .layer(keeps("/a"))
+                .layer(keeps("/b").bare(Bare::Redirect308))
+                .service_fn(async |_: Request<()>| {
+                    http::Response::builder().header("location", location).body(())
+                });
+            let response =
+                tower::ServiceExt::oneshot(service, Request::get(target).body(()).unwrap()).await.unwrap();
+            response.headers()["location"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(location("/a/b/x", "/y").await, "/a/b/y");
+        assert_eq!(location("/a/b/x", "/a/b/y").await, "/a/b/y");
+        assert_eq!(location("/a/b/x", "../../y").await, "/a/b/y");
+        assert_eq!(location("/a/b?q", "").await, "/a/b/?q");
     }
 
     #[test]

@@ -6,6 +6,28 @@ use crate::wire::path::PathPrefix;
 /// [`ScriptNamePrefix`](crate::ScriptNamePrefix) leaves. Nested layers add up.
 ///
 /// With the feature `axum` it is an extractor. Where the layer did not run, the extractor answers 500 and names it.
+///
+/// # Example
+///
+/// ```
+/// use axum::{Router, extract::Request, response::Redirect, routing::get};
+/// use tower::{ServiceBuilder, ServiceExt};
+/// use tower_proxied::{PathPrefix, ScriptName, ScriptNamePrefixLayer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let old = async |name: ScriptName| {
+///     Redirect::to(&format!("{}/new?from={}", name.prefix(), name.public_path()))
+/// };
+/// let app = Router::new().route("/old", get(old));
+/// let service = ServiceBuilder::new()
+///     .layer(ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps")))
+///     .service(app);
+/// let response = service.oneshot(Request::get("/webapps/old").body(axum::body::Body::empty())?).await?;
+/// assert_eq!(response.headers()["location"], "/webapps/new?from=/webapps/old");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptName {
     pub(crate) prefix: PathPrefix,

@@ -293,20 +293,14 @@ enum Dots {
 /// Whether a segment is `.` or `..`.
 fn dots(segment: &[u8]) -> Option<Dots> {
     let mut count = 0_u8;
-    let mut rest = segment;
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = match (byte, behind) {
-            (b'\t', _) => behind,
-            (b'.', _) => {
-                count = count.saturating_add(1);
-                behind
-            }
-            (b'%', [b'2', b'e' | b'E', behind @ ..]) => {
-                count = count.saturating_add(1);
-                behind
-            }
-            _ => return None,
+    let mut bytes = segment.iter().filter(|byte| **byte != b'\t');
+    while let Some(byte) = bytes.next() {
+        let is_dot = match byte {
+            b'.' => true,
+            b'%' => bytes.next() == Some(&b'2') && matches!(bytes.next(), Some(b'e' | b'E')),
+            _ => false,
         };
+        count = count.saturating_add(is_dot.then_some(1)?);
     }
     match count {
         1 => Some(Dots::Here),
@@ -436,6 +430,7 @@ mod tests {
             "/%2E%2e/x",
             "/a\\..\\..",
             "/.\t./x",
+            "/%2\te%\t2E",
             "..",
         ] {
             assert!(climbs_out(yes.as_bytes()), "{yes}");

@@ -226,14 +226,14 @@ fn prefix(text: &Value) -> PathPrefix {
     PathPrefix::parse(text.as_str().unwrap()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A target as HTTP/1 writes it.
+/// A target as HTTP/1 writes it. `//a/b` is a path there.
 fn target(method: &Method, target: &Value) -> Uri {
     let bytes = support::latin1(target);
     let mut parts = Parts::default();
-    if *method == Method::CONNECT {
-        parts.authority = Some(Authority::try_from(&bytes[..]).unwrap());
-    } else {
-        parts.path_and_query = Some(PathAndQuery::try_from(&bytes[..]).unwrap());
+    match bytes[0] {
+        b'/' | b'*' => parts.path_and_query = Some(PathAndQuery::try_from(&bytes[..]).unwrap()),
+        _ if *method == Method::CONNECT => parts.authority = Some(Authority::try_from(&bytes[..]).unwrap()),
+        _ => return Uri::try_from(&bytes[..]).unwrap(),
     }
     Uri::from_parts(parts).unwrap()
 }
