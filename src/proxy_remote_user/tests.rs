@@ -59,6 +59,34 @@ fn a_stale_identity_is_believed_by_nobody() {
 }
 
 #[test]
+fn a_proof_sees_no_stale_identity() {
+    let proof = Proof::verify(|parts| parts.extensions.get::<Identity>().is_some());
+    let mut parts = parts(PROXY, &[("remote-user", b"alice")]);
+    parts.extensions.insert(Identity::Anonymous(Anonymous::Absent));
+    assert_eq!(outcome(&config(ProxyRemoteUserLayer::new(proof)), &mut parts), "Unproven");
+}
+
+#[test]
+fn aliases_of_own_names_go_behind_a_proven_proxy_too() {
+    let login = HeaderName::from_static("x_acme_login");
+    let config = config(builder().user_header(login).extra_prefix("x-acme-attribute-"));
+    let mut parts = parts(
+        PROXY,
+        &[
+            ("x_acme_login", b"alice"),
+            ("x-acme-login", b"eve"),
+            ("x.acme.login", b"eve"),
+            ("x-acme-attribute-team", b"a"),
+            ("x_acme_attribute_team", b"b"),
+        ],
+    );
+    assert_eq!(outcome(&config, &mut parts), "alice");
+    assert!(parts.headers.is_empty());
+    let user = parts.extensions.get::<Identity>().unwrap().user().unwrap().clone();
+    assert_eq!(user.extra()["team"], ["a"]);
+}
+
+#[test]
 fn says_what_proved_the_user() {
     let config = config(builder());
     let mut parts = parts(PROXY, &[("remote-user", b"alice")]);
@@ -349,6 +377,8 @@ fn debug_of_the_layer_shows_no_secret() {
 /// Names that are somebody's identity, in all spellings, and what stands in them.
 fn identity_lines() -> impl Strategy<Value = Vec<(HeaderName, HeaderValue)>> {
     let base = prop::sample::select(vec![
+        "x-acme-login",
+        "x-acme-attribute-team",
         "remote-user",
         "remote-groups",
         "remote-name",
@@ -384,7 +414,10 @@ proptest! {
         let secret = Secret::parse("correct-horse-battery").unwrap();
         let proof = Proof::peer(TrustedProxies::loopback())
             & Proof::shared_secret(HeaderName::from_static("x-secret"), [secret]);
-        let mut builder = ProxyRemoteUserLayer::new(proof).extra_prefix("x-remote-extra-").keep(USER);
+        let mut builder = ProxyRemoteUserLayer::new(proof)
+            .user_headers([USER, HeaderName::from_static("x-acme-login")])
+            .extra_prefix("x-acme-attribute-")
+            .keep(USER);
         if is_required {
             builder = builder.required();
         }
