@@ -23,7 +23,8 @@ shell! {
     /// 3. The user's headers are written: the name, the groups, the name for display and the address for mail, as far
     ///    as the user has them. For nobody, none is written. What the reader on the other side would refuse or read
     ///    otherwise (a comma in the name, a separator in a group, a control character) is not written but refused with
-    ///    500, [`RefusalKind::IdentityUnwritable`]; so is a header that was given two roles.
+    ///    500, [`RefusalKind::IdentityUnwritable`]; so is a header that was given two roles. Realm and extra attributes
+    ///    have no header and stay here.
     /// 4. The secret is written, for nobody too: it proves who wrote, or did not write, the user.
     ///
     /// All written values are marked as sensitive. A [disabled](Self::disabled) layer removes the well-known headers
