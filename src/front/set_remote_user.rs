@@ -5,7 +5,7 @@ use http::{HeaderName, request};
 
 use crate::future::Nothing;
 use crate::header_map::{remove_where, unlist};
-use crate::proxy_remote_user::fields::Fields;
+use crate::proxy_remote_user::fields::{Fields, put_once};
 use crate::proxy_remote_user::{DetachedUser, Encoding, Groups, Identity, Secret};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, shell};
@@ -20,10 +20,11 @@ shell! {
     ///    and the well-known ones (see [`proxy_remote_user`](crate::proxy_remote_user)).
     /// 2. Their names leave `Connection`, so that no proxy further in removes what is written here
     ///    (CVE-2024-45410, CVE-2022-31813).
-    /// 3. The user's headers are written: the name, the groups in one line, the name for display and the address for
-    ///    mail, as far as the user has them. For nobody, none is written. What the reader on the other side would
-    ///    refuse or read otherwise (a comma in the name, a separator in a group, a control character) is not written
-    ///    but refused with 500, [`RefusalKind::IdentityUnwritable`].
+    /// 3. The user's headers are written: the name, the groups, the name for display and the address for mail, as far
+    ///    as the user has them. For nobody, none is written. What the reader on the other side would refuse or read
+    ///    otherwise (a comma in the name, a separator in a group, a control character) is not written but refused with
+    ///    500, [`RefusalKind::IdentityUnwritable`]; so is a header that was given two roles. Realm and extra attributes
+    ///    have no header and stay here.
     /// 4. The secret is written, for nobody too: it proves who wrote, or did not write, the user.
     ///
     /// All written values are marked as sensitive. A [disabled](Self::disabled) layer removes the well-known headers
@@ -221,7 +222,7 @@ impl Unit for Config {
         }
         if let Some((header, secret)) = &self.secret {
             let value = secret.to_header().ok_or(RefusalKind::IdentityUnwritable)?;
-            parts.headers.try_insert(header, value).map_err(|_| RefusalKind::IdentityUnwritable)?;
+            put_once(&mut parts.headers, header, value).map_err(|_| RefusalKind::IdentityUnwritable)?;
         }
         Ok(Nothing)
     }
@@ -321,6 +322,19 @@ mod tests {
         let lines = DetachedUser::new("a").with_groups(["x,y"]);
         let layer = SetRemoteUserLayer::from_detached_user().groups(Groups::PerLine);
         assert!(run(layer, parts(Some(lines))).unwrap().contains(&"remote-groups: x,y".to_owned()));
+    }
+
+    #[test]
+    fn a_header_with_two_roles_is_refused() {
+        let header = || HeaderName::from_static("remote-user");
+        let user = || DetachedUser::new("alice").with_email("root@x").with_groups(["dev"]);
+        for layer in [
+            SetRemoteUserLayer::from_detached_user().email_header(header()),
+            SetRemoteUserLayer::from_detached_user().groups_header(header()),
+            SetRemoteUserLayer::from_detached_user().shared_secret(header(), secret()),
+        ] {
+            assert_eq!(run(layer, parts(Some(user()))), Err(RefusalKind::IdentityUnwritable));
+        }
     }
 
     #[test]

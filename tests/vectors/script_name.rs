@@ -8,7 +8,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_proxied::forwarded_for::{Claims, Written};
 use tower_proxied::script_name_prefix::{AlreadyPrefixed, Bare, InternalAuthorities, Mounts, Unmatched};
 use tower_proxied::{
-    ForwardedForLayer, PathPrefix, PeerAddr, ScriptName, ScriptNamePrefixLayer, TrustedProxies,
+    ForwardedForLayer, PathPrefix, PeerAddr, PublicUrl, ScriptName, ScriptNamePrefixLayer, TrustedProxies,
 };
 
 use crate::support::{self, Case, Verdict, equal};
@@ -147,6 +147,9 @@ struct Inner {
 fn serve(given: &Value, method: Method, target: Uri, answered: &HeaderMap) -> Result<Seen, String> {
     let mut request = Request::new(());
     (*request.method_mut(), *request.uri_mut()) = (method, target);
+    if let Some(origin) = given.get("public_origin") {
+        request.extensions_mut().insert(PublicUrl::parse(origin.as_str().unwrap()).unwrap());
+    }
     // A layer outside, behind a proxy that strips, knows its prefix and changes no target.
     let outer = match given.get("outer_script_name") {
         Some(prefix) => ScriptNamePrefixLayer::proxy_strips(self::prefix(prefix)),
@@ -215,9 +218,6 @@ fn layer(given: &Value) -> Result<ScriptNamePrefixLayer, String> {
     if let Some(authorities) = given.get("own_authorities") {
         let items: Vec<&str> = authorities.as_array().unwrap().iter().filter_map(Value::as_str).collect();
         layer = layer.internal_authorities(InternalAuthorities::parse(items).unwrap());
-    }
-    if given.get("public_origin").is_some() {
-        return Err("no way to set a PublicUrl yet".to_owned());
     }
     Ok(layer)
 }
