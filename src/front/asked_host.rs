@@ -4,15 +4,9 @@ use crate::refusal::RefusalKind;
 use crate::wire::host::HostPort;
 use crate::wire::list;
 
-/// The host that a request asks for.
-pub(super) struct AskedHost<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) parsed: HostPort<'a>,
-}
-
-/// `:authority` and the authority of an absolute target win over Host (RFC 9112, section 3.2.2; RFC 9113, section
+/// The host that a request asks for. `:authority` and the authority of an absolute target win over Host (RFC 9112, section 3.2.2; RFC 9113, section
 /// 8.3.1); in HTTP/2 both must say the same. `Ok(None)`: there is neither.
-pub(super) fn asked_host(parts: &request::Parts) -> Result<Option<AskedHost<'_>>, RefusalKind> {
+pub(super) fn asked_host(parts: &request::Parts) -> Result<Option<HostPort<'_>>, RefusalKind> {
     const HOST: HeaderName = header::HOST;
     // An empty one says that the target has no authority (RFC 9112, section 3.2).
     let line = list::only_line(&parts.headers, &HOST)
@@ -27,7 +21,7 @@ pub(super) fn asked_host(parts: &request::Parts) -> Result<Option<AskedHost<'_>>
     {
         return Err(RefusalKind::HostMismatch);
     }
-    Ok(Some(AskedHost { bytes, parsed }))
+    Ok(Some(parsed))
 }
 
 #[cfg(test)]
@@ -42,7 +36,7 @@ mod tests {
             request = request.header(header::HOST, *line);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        Ok(asked_host(&parts)?.map(|host| host.parsed.to_string()))
+        Ok(asked_host(&parts)?.map(|host| host.to_string()))
     }
 
     #[test]
