@@ -430,3 +430,205 @@ impl Refused {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::StatusCode;
+    use http_body_util::{BodyExt, Full};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::sticky_route::{Member, RouteCookie, State};
+    use crate::{ForwardedForLayer, PeerAddr, Refusal, Scheme, TrustedProxies};
+
+    /// Fails as told, and panics where it is called without having been ready.
+    #[derive(Debug)]
+    struct Scripted {
+        fails: Option<&'static str>,
+        is_ready: bool,
+    }
+
+    impl Clone for Scripted {
+        fn clone(&self) -> Self {
+            Self { fails: self.fails, is_ready: false }
+        }
+    }
+
+    impl Service<Request<RequestBody<Full<Bytes>>>> for Scripted {
+        type Response = Response<Full<Bytes>>;
+        type Error = &'static str;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, &'static str>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+            self.is_ready = true;
+            Poll::Ready(if self.fails == Some("unready") { Err("unready") } else { Ok(()) })
+        }
+
+        fn call(&mut self, request: Request<RequestBody<Full<Bytes>>>) -> Self::Future {
+            assert!(std::mem::take(&mut self.is_ready));
+            let fails = self.fails;
+            Box::pin(async move {
+                match fails {
+                    Some(error) => Err(error),
+                    None => {
+                        let mut response = Response::builder();
+                        for line in request.headers().get_all("cookie") {
+                            response = response.header("seen", line);
+                        }
+                        if request.uri().path() == "/login" {
+                            response = response.header("set-cookie", "sid=new");
+                        }
+                        Ok(response
+                            .body(request.into_body().collect().await.unwrap().to_bytes().into())
+                            .unwrap())
+                    }
+                }
+            })
+        }
+    }
+
+    fn sticky(cookie: RouteCookie, first_fails: Option<&'static str>) -> StickyRoute<Scripted> {
+        StickyRoute::builder("pool")
+            .member(Member::new("a", Scripted { fails: first_fails, is_ready: false }))
+            .member(Member::new("b", Scripted { fails: None, is_ready: false }))
+            .cookie(cookie)
+            .classify(|error| match error.downcast_ref() {
+                Some(&"refused") => Phase::Connect,
+                _ => Phase::Sent,
+            })
+            .build()
+            .unwrap()
+    }
+
+    fn request(method: &str, path: &str, cookies: &[&str]) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(method).uri(path);
+        for line in cookies {
+            request = request.header("cookie", *line);
+        }
+        request.body("body".into()).unwrap()
+    }
+
+    fn decision<R>(response: &Response<R>) -> (String, Outcome, usize) {
+        let decision = response.extensions().get::<Decision>().unwrap();
+        (decision.route().unwrap().to_string(), decision.outcome(), decision.attempts())
+    }
+
+    #[test]
+    fn it_is_clone_send_sync_and_its_future_send() {
+        fn check<T: Clone + Send + Sync + 'static>(_: &T) {}
+        fn check_send<T: Send>(_: T) {}
+        let mut sticky = sticky(RouteCookie::plain(), None);
+        check(&sticky);
+        check_send(sticky.call(request("GET", "/", &[])));
+    }
+
+    #[tokio::test]
+    async fn a_body_moves_on_where_nothing_was_sent() {
+        for failure in ["unready", "refused"] {
+            let sticky = sticky(RouteCookie::plain(), Some(failure));
+            let response = sticky.clone().oneshot(request("POST", "/", &["pool-route=a"])).await.unwrap();
+            assert_eq!(decision(&response), ("b".to_owned(), Outcome::Repinned, 2), "{failure}");
+            assert!(response.headers()["set-cookie"].to_str().unwrap().starts_with("pool-route=b;"));
+            assert_eq!(sticky.membership().status()[0].state(), State::Ejected);
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "body");
+            assert_eq!(sticky.membership().status()[1].in_flight(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_moves_on_only_where_it_is_idempotent() {
+        let sticky = sticky(RouteCookie::plain(), Some("reset"));
+        let error = sticky.clone().oneshot(request("POST", "/", &["pool-route=a"])).await.unwrap_err();
+        assert_eq!(error, "reset");
+        let response = sticky.clone().oneshot(request("PUT", "/", &["pool-route=a"])).await.unwrap();
+        assert_eq!(decision(&response).1, Outcome::Repinned);
+        let status = &sticky.membership().status()[0];
+        assert_eq!((status.state(), status.in_flight()), (State::Ok, 0));
+    }
+
+    #[tokio::test]
+    async fn of_several_cookies_the_first_usable() {
+        let sticky = sticky(RouteCookie::plain(), None);
+        let cookies = ["x=1; pool-route=gone; pool-route=a", "pool-route=b; y=2"];
+        let seen = |response: &Response<_>| -> Vec<HeaderValue> {
+            response.headers().get_all("seen").iter().cloned().collect()
+        };
+        let response = sticky.clone().oneshot(request("GET", "/", &cookies)).await.unwrap();
+        assert_eq!(decision(&response), ("a".to_owned(), Outcome::Hit, 1));
+        assert_eq!(seen(&response), ["x=1", "y=2"]);
+        sticky.membership().set_state("a", State::Disabled).unwrap();
+        let response = sticky.oneshot(request("GET", "/", &cookies)).await.unwrap();
+        assert_eq!(decision(&response), ("b".to_owned(), Outcome::Hit, 1));
+    }
+
+    #[tokio::test]
+    async fn an_application_cookie_is_repinned_where_the_application_sets_it() {
+        let sticky = sticky(RouteCookie::managed_suffix("sid", '.'), Some("refused"));
+        let response = sticky.clone().oneshot(request("GET", "/", &["sid=x.a"])).await.unwrap();
+        assert_eq!(decision(&response).1, Outcome::Detour);
+        assert_eq!(response.headers()["seen"], "sid=x");
+        let response = sticky.oneshot(request("GET", "/login", &["sid=x.a"])).await.unwrap();
+        assert_eq!(decision(&response).1, Outcome::Repinned);
+        assert_eq!(response.headers()["set-cookie"], "sid=new.b");
+    }
+
+    #[tokio::test]
+    async fn the_cookie_is_secure_where_the_client_came_by_https() {
+        let peer: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let service = tower::ServiceBuilder::new()
+            .layer(PeerAddr::layer(peer))
+            .layer(ForwardedForLayer::x_forwarded_for(TrustedProxies::none()).listener_scheme(Scheme::Https))
+            .service(sticky(RouteCookie::plain(), None));
+        let response = service.oneshot(request("GET", "/", &[])).await.unwrap();
+        let line = response.headers()["set-cookie"].to_str().unwrap();
+        assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{line}");
+    }
+
+    #[tokio::test]
+    async fn no_member_is_a_response_of_ours() {
+        let sticky = sticky(RouteCookie::plain(), None);
+        sticky.membership().set_state("a", State::Stopped).unwrap();
+        sticky.membership().remove("b").unwrap();
+        let response = sticky.clone().oneshot(request("GET", "/", &["pool-route=a"])).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "5");
+        assert_eq!(response.headers()["content-length"], "0");
+        assert!(!response.headers().contains_key("set-cookie"));
+        assert_eq!(response.extensions().get::<Refusal>().unwrap().kind(), RefusalKind::NoMember);
+        assert_eq!(response.extensions().get::<Decision>().unwrap().outcome(), Outcome::Unusable);
+        let mut grpc = request("POST", "/", &[]);
+        grpc.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        let response = sticky.oneshot(grpc).await.unwrap();
+        assert_eq!(
+            (response.status(), &response.headers()["grpc-status"]),
+            (StatusCode::OK, &"14".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn members_come_and_go_while_requests_run() {
+        let sticky = sticky(RouteCookie::plain(), None);
+        let members = sticky.membership();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    for _ in 0..500 {
+                        let response =
+                            runtime.block_on(sticky.clone().oneshot(request("GET", "/", &[]))).unwrap();
+                        assert_eq!(response.status(), StatusCode::OK);
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    members.remove("b").unwrap();
+                    members.insert(Member::new("b", Scripted { fails: None, is_ready: false })).unwrap();
+                    members.set_weight("a", 7).unwrap();
+                }
+            });
+        });
+        assert!(members.status().iter().all(|member| member.in_flight() == 0));
+    }
+}

@@ -357,7 +357,9 @@ mod tests {
             let without = line(&[before.clone(), after.clone()].concat());
             prop_assume!(!without.is_empty() && without.bytes().any(|byte| !b"; ".contains(&byte)));
             let with = line(&[before, vec!["R=x".to_owned()], after].concat());
-            prop_assert_eq!(removed(&with), Some(without));
+            // A header value has no blanks at its ends.
+            let left = removed(&with).unwrap();
+            prop_assert_eq!(left.trim_matches(' '), without);
         }
 
         #[test]

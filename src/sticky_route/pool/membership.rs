@@ -14,13 +14,16 @@ use super::{Entry, Member, Role, Route, Snapshot, WHOLE};
 /// ```
 /// use http::{Request, Response};
 /// use tower::service_fn;
-/// use tower_proxied::sticky_route::{Member, State, StickyRoute};
+/// use tower_proxied::sticky_route::{Member, RequestBody, RouteCookie, State, StickyRoute};
 ///
-/// async fn hello(_: Request<tower_proxied::sticky_route::RequestBody<String>>) -> Result<Response<String>, std::io::Error> {
+/// async fn hello(_: Request<RequestBody<String>>) -> Result<Response<String>, std::io::Error> {
 ///     Ok(Response::new("hello".to_owned()))
 /// }
 ///
-/// let sticky = StickyRoute::builder("shop").member(Member::new("http-1", service_fn(hello))).build()?;
+/// let sticky = StickyRoute::builder("shop")
+///     .member(Member::new("http-1", service_fn(hello)))
+///     .cookie(RouteCookie::plain())
+///     .build()?;
 /// let membership = sticky.membership();
 /// membership.insert(Member::new("http-2", service_fn(hello)))?;
 /// membership.set_state("http-1", State::Drain)?;

@@ -41,13 +41,13 @@ pub(in super::super) fn pick<S>(
             Balance::PowerOfTwo => less_busy_of_two(snapshot, tried, now),
             Balance::SmoothWeighted | Balance::ByRequests => {
                 let _turn = lock(turns);
-                next_in_turn(&candidates(snapshot, tried, now), |_, _| false)
+                next_in_turn(&candidates(snapshot, tried, now), |_| true)
             }
             Balance::LeastBusy => {
                 let _turn = lock(turns);
                 let candidates = candidates(snapshot, tried, now);
-                let least = candidates.iter().copied().reduce(|a, b| if is_busier(a, b) { b } else { a })?;
-                next_in_turn(&candidates, |entry, _| is_busier(entry, least))
+                let least = candidates.iter().copied().reduce(|a, b| if is_busier(a, b) { b } else { a });
+                next_in_turn(&candidates, |entry| least.is_some_and(|least| !is_busier(entry, least)))
             }
         };
         let Some(chosen) = chosen else { break };
@@ -123,12 +123,12 @@ fn last_resort<S>(snapshot: &Snapshot<S>, tried: &[Arc<Entry<S>>]) -> Option<Pic
 /// one that has gained most (the first of equals) is chosen and pays for all.
 fn next_in_turn<'a, S>(
     candidates: &[&'a Arc<Entry<S>>],
-    is_passed_over: impl Fn(&'a Arc<Entry<S>>, i64) -> bool,
+    may_be_chosen: impl Fn(&Entry<S>) -> bool,
 ) -> Option<&'a Arc<Entry<S>>> {
     let mut chosen: Option<(&Arc<Entry<S>>, i64)> = None;
     for entry in candidates.iter().copied() {
         let lag = entry.state.lag.load(Ordering::Relaxed).saturating_add(entry.weight.into());
-        if !is_passed_over(entry, lag) && chosen.is_none_or(|(_, most)| lag > most) {
+        if may_be_chosen(entry) && chosen.is_none_or(|(_, most)| lag > most) {
             chosen = Some((entry, lag));
         }
     }
@@ -198,4 +198,122 @@ fn random_below(bound: u64) -> u64 {
 
 fn lock(turns: &Mutex<()>) -> MutexGuard<'_, ()> {
     turns.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::{Backoff, Member, State};
+    use super::*;
+    use crate::sticky_route::RouteCookie;
+
+    const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), at_most: Duration::from_secs(1) };
+
+    fn pool(members: impl IntoIterator<Item = (&'static str, u32, Role)>) -> Snapshot<()> {
+        let cookie = RouteCookie::plain().build("pool").unwrap();
+        let members =
+            members.into_iter().map(|(route, weight, role)| Member::new(route, ()).weight(weight).role(role));
+        Snapshot::build(members.collect(), &cookie).unwrap()
+    }
+
+    fn active(weights: &[(&'static str, u32)]) -> Snapshot<()> {
+        pool(weights.iter().map(|(route, weight)| (*route, *weight, Role::Active)))
+    }
+
+    fn answer(balance: Balance, snapshot: &Snapshot<()>) -> Option<(String, Attempt)> {
+        let (entry, attempt) = pick(balance, &Mutex::new(()), snapshot, &[], 0)?;
+        Some((entry.route.to_string(), attempt))
+    }
+
+    fn answers(balance: Balance, snapshot: &Snapshot<()>, number: usize) -> BTreeMap<String, usize> {
+        (0..number).fold(BTreeMap::new(), |mut counts, _| {
+            *counts.entry(answer(balance, snapshot).unwrap().0).or_default() += 1;
+            counts
+        })
+    }
+
+    /// The case byrequests-four-equal-b-disabled, with Apache's table of `lbstatus`.
+    #[test]
+    fn turns_are_those_of_apache() {
+        let snapshot = active(&[("a", 25), ("b", 25), ("c", 25), ("d", 25)]);
+        snapshot.entries[1].state.set(State::Disabled, 0, BACKOFF);
+        for (chosen, table) in
+            [("a", [-50, 0, 25, 25]), ("c", [-25, 0, -25, 50]), ("d", [0, 0, 0, 0]), ("a", [-50, 0, 25, 25])]
+        {
+            assert_eq!(answer(Balance::SmoothWeighted, &snapshot).unwrap().0, chosen);
+            let lags = snapshot.entries.iter().map(|entry| entry.state.lag.load(Ordering::Relaxed) / 100);
+            assert_eq!(lags.collect::<Vec<_>>(), table);
+        }
+    }
+
+    #[test]
+    fn idle_members_are_drawn_by_weight() {
+        let counts = answers(Balance::PowerOfTwo, &active(&[("a", 1), ("b", 3), ("none", 0)]), 4000);
+        assert_eq!(counts.values().sum::<usize>(), 4000);
+        // 3000 is expected, and 27 its standard deviation.
+        assert!((2800..3200).contains(&counts["b"]), "{counts:?}");
+        assert!(!counts.contains_key("none"));
+    }
+
+    #[test]
+    fn of_two_the_less_busy() {
+        let snapshot = active(&[("a", 1), ("b", 1)]);
+        let _busy: Vec<_> = (0..3).map(|_| snapshot.entries[0].state.enter(0)).collect();
+        let counts = answers(Balance::PowerOfTwo, &snapshot, 1000);
+        // Only where both draws are `a`: a quarter.
+        assert!((600..900).contains(&counts["b"]), "{counts:?}");
+        assert_eq!(answers(Balance::LeastBusy, &snapshot, 10)["b"], 10);
+    }
+
+    #[test]
+    fn standby_members_wait_until_no_other_is_left() {
+        for balance in [Balance::PowerOfTwo, Balance::SmoothWeighted, Balance::ByRequests, Balance::LeastBusy]
+        {
+            let snapshot = pool([("a", 1, Role::Active), ("r", 1, Role::Spare), ("h", 1, Role::Standby)]);
+            assert_eq!(answers(balance, &snapshot, 9)["a"], 9);
+            snapshot.entries[0].state.set(State::Drain, 0, BACKOFF);
+            assert_eq!(answers(balance, &snapshot, 9)["r"], 9);
+            snapshot.entries[1].state.set(State::Ejected, 0, BACKOFF);
+            assert_eq!(answers(balance, &snapshot, 9)["h"], 9);
+            snapshot.entries[2].state.set(State::Stopped, 0, BACKOFF);
+            assert_eq!(answers(balance, &snapshot, 9)["r"], 9, "the last resort");
+            snapshot.entries[1].state.set(State::Stopped, 0, BACKOFF);
+            assert!(answer(balance, &snapshot).is_none());
+        }
+    }
+
+    #[test]
+    fn those_tried_are_no_candidates() {
+        let snapshot = active(&[("a", 1), ("b", 1)]);
+        let turns = Mutex::new(());
+        let (first, _) = pick(Balance::PowerOfTwo, &turns, &snapshot, &[], 0).unwrap();
+        let (second, _) =
+            pick(Balance::PowerOfTwo, &turns, &snapshot, std::slice::from_ref(&first), 0).unwrap();
+        assert_ne!(first.route, second.route);
+        assert!(pick(Balance::PowerOfTwo, &turns, &snapshot, &[first, second], 0).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn turns_are_those_of_the_naive_twin(weights in prop::collection::vec(1..9_u32, 1..5), seats in 1..40_usize) {
+            const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+            let snapshot = active(&NAMES.into_iter().zip(weights.iter().copied()).collect::<Vec<_>>());
+            let mut gains = vec![0_i64; weights.len()];
+            for _ in 0..seats {
+                let mut best = 0;
+                for at in 0..weights.len() {
+                    gains[at] += i64::from(weights[at]);
+                    if gains[at] > gains[best] {
+                        best = at;
+                    }
+                }
+                gains[best] -= weights.iter().map(|weight| i64::from(*weight)).sum::<i64>();
+                prop_assert_eq!(answer(Balance::SmoothWeighted, &snapshot).unwrap().0, NAMES[best]);
+            }
+        }
+    }
 }
