@@ -4,8 +4,10 @@ use crate::refusal::RefusalKind;
 use crate::wire::host::HostPort;
 use crate::wire::list;
 
-/// The host that a request asks for. `:authority` and the authority of an absolute target win over Host (RFC 9112, section 3.2.2; RFC 9113, section
-/// 8.3.1); in HTTP/2 both must say the same. `Ok(None)`: there is neither.
+/// The host that a request asks for; `Ok(None)` where it names none.
+///
+/// `:authority` and the authority of an absolute target win over Host (RFC 9112, section 3.2.2; RFC 9113, section
+/// 8.3.1); in HTTP/2 both must say the same.
 pub(super) fn asked_host(parts: &request::Parts) -> Result<Option<HostPort<'_>>, RefusalKind> {
     const HOST: HeaderName = header::HOST;
     // An empty one says that the target has no authority (RFC 9112, section 3.2).

@@ -5,7 +5,7 @@ use http::{HeaderName, request};
 
 use crate::future::Nothing;
 use crate::proxy_remote_user::drain::{drain, is_well_known, unlist};
-use crate::proxy_remote_user::fields::Fields;
+use crate::proxy_remote_user::fields::{Fields, put_once};
 use crate::proxy_remote_user::{DetachedUser, Encoding, Groups, Identity, Secret};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, shell};
@@ -20,10 +20,10 @@ shell! {
     ///    and the well-known ones (see [`proxy_remote_user`](crate::proxy_remote_user)).
     /// 2. Their names leave `Connection`, so that no proxy further in removes what is written here
     ///    (CVE-2024-45410, CVE-2022-31813).
-    /// 3. The user's headers are written: the name, the groups in one line, the name for display and the address for
-    ///    mail, as far as the user has them. For nobody, none is written. What the reader on the other side would
-    ///    refuse or read otherwise (a comma in the name, a separator in a group, a control character) is not written
-    ///    but refused with 500, [`RefusalKind::IdentityUnwritable`].
+    /// 3. The user's headers are written: the name, the groups, the name for display and the address for mail, as far
+    ///    as the user has them. For nobody, none is written. What the reader on the other side would refuse or read
+    ///    otherwise (a comma in the name, a separator in a group, a control character) is not written but refused with
+    ///    500, [`RefusalKind::IdentityUnwritable`]; so is a header that was given two roles.
     /// 4. The secret is written, for nobody too: it proves who wrote, or did not write, the user.
     ///
     /// All written values are marked as sensitive. A [disabled](Self::disabled) layer removes the well-known headers
@@ -221,7 +221,7 @@ impl Unit for Config {
         }
         if let Some((header, secret)) = &self.secret {
             let value = secret.to_header().ok_or(RefusalKind::IdentityUnwritable)?;
-            parts.headers.try_insert(header, value).map_err(|_| RefusalKind::IdentityUnwritable)?;
+            put_once(&mut parts.headers, header, value).map_err(|_| RefusalKind::IdentityUnwritable)?;
         }
         Ok(Nothing)
     }
@@ -229,5 +229,146 @@ impl Unit for Config {
     fn when_disabled(parts: &mut request::Parts) -> Nothing {
         drain(&mut parts.headers, is_well_known);
         Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Request};
+
+    use super::*;
+    use crate::proxy_remote_user::{Anonymous, RemoteUser};
+
+    fn parts(user: Option<DetachedUser>) -> request::Parts {
+        let mut request = Request::new(());
+        for (name, value) in [
+            ("remote-user", "admin"),
+            ("remote_groups", "admins"),
+            ("x-webauth-user", "admin"),
+            ("x-secret", "guess"),
+            ("connection", "close, Remote-User, x-secret"),
+            ("accept", "*/*"),
+        ] {
+            request.headers_mut().append(name, HeaderValue::from_static(value));
+        }
+        if let Some(user) = user {
+            request.extensions_mut().insert(user);
+        }
+        request.into_parts().0
+    }
+
+    fn secret() -> Secret {
+        Secret::parse("correct-horse-battery").unwrap()
+    }
+
+    fn run(layer: SetRemoteUserLayer, mut parts: request::Parts) -> Result<Vec<String>, RefusalKind> {
+        let config = layer.config.unwrap();
+        config.on_request(&mut parts).map_err(|refusal| refusal.kind())?;
+        let mut lines: Vec<String> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.as_bytes().escape_ascii()))
+            .collect();
+        lines.sort();
+        Ok(lines)
+    }
+
+    #[test]
+    fn replaces_what_the_client_sent() {
+        let layer = SetRemoteUserLayer::from_detached_user()
+            .shared_secret(HeaderName::from_static("x-secret"), secret());
+        let user = DetachedUser::new("André").with_groups(["dev", "ops"]).with_display_name("A, B");
+        assert_eq!(
+            run(layer, parts(Some(user))).unwrap(),
+            [
+                "accept: */*",
+                "connection: close",
+                "remote-groups: dev,ops",
+                "remote-name: A, B",
+                "remote-user: Andr\\xc3\\xa9",
+                "x-secret: correct-horse-battery",
+            ]
+        );
+    }
+
+    #[test]
+    fn nobody_has_no_headers_but_the_secret() {
+        for user in [None, Some(DetachedUser::new("").with_groups(["admins"]))] {
+            let layer = SetRemoteUserLayer::from_detached_user()
+                .shared_secret(HeaderName::from_static("x-secret"), secret());
+            let lines = run(layer, parts(user)).unwrap();
+            assert_eq!(lines, ["accept: */*", "connection: close", "x-secret: correct-horse-battery"]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_carried_is_refused() {
+        for user in [
+            DetachedUser::new("a,b"),
+            DetachedUser::new("a\nb"),
+            DetachedUser::new(" a"),
+            DetachedUser::new("(null)"),
+            DetachedUser::new("a\u{200b}"),
+            DetachedUser::new("a".repeat(257)),
+            DetachedUser::new("a").with_groups(["x,y"]),
+            DetachedUser::new("a").with_groups([""]),
+            DetachedUser::new("a").with_email("a@x,b@x"),
+        ] {
+            let layer = SetRemoteUserLayer::from_detached_user();
+            let text = format!("{user:?}");
+            assert_eq!(run(layer, parts(Some(user))), Err(RefusalKind::IdentityUnwritable), "{text}");
+        }
+        let lines = DetachedUser::new("a").with_groups(["x,y"]);
+        let layer = SetRemoteUserLayer::from_detached_user().groups(Groups::PerLine);
+        assert!(run(layer, parts(Some(lines))).unwrap().contains(&"remote-groups: x,y".to_owned()));
+    }
+
+    #[test]
+    fn a_header_with_two_roles_is_refused() {
+        let header = || HeaderName::from_static("remote-user");
+        let user = || DetachedUser::new("alice").with_email("root@x").with_groups(["dev"]);
+        for layer in [
+            SetRemoteUserLayer::from_detached_user().email_header(header()),
+            SetRemoteUserLayer::from_detached_user().groups_header(header()),
+            SetRemoteUserLayer::from_detached_user().shared_secret(header(), secret()),
+        ] {
+            assert_eq!(run(layer, parts(Some(user()))), Err(RefusalKind::IdentityUnwritable));
+        }
+    }
+
+    #[test]
+    fn on_an_exempt_path_nothing_is_half_written() {
+        let mut parts = parts(Some(DetachedUser::new("a").with_groups(["x,y"])));
+        parts.uri = "/healthz".parse().unwrap();
+        let layer = SetRemoteUserLayer::from_detached_user().exempt_path("/healthz");
+        let lines = run(layer, parts).unwrap();
+        assert_eq!(lines, ["accept: */*", "connection: close, x-secret", "x-secret: guess"]);
+    }
+
+    #[test]
+    fn an_identity_is_asked_for() {
+        let run = |identity: Option<Identity>| {
+            let mut parts = parts(None);
+            identity.map(|identity| parts.extensions.insert(identity));
+            run(SetRemoteUserLayer::from_identity(), parts)
+        };
+        assert_eq!(run(None), Err(RefusalKind::IdentityMissing));
+        assert!(!format!("{:?}", run(Some(Identity::Anonymous(Anonymous::Absent)))).contains("remote-user"));
+        let alice = Identity::User(RemoteUser::for_test(DetachedUser::new("alice")));
+        assert!(run(Some(alice)).unwrap().contains(&"remote-user: alice".to_owned()));
+    }
+
+    #[test]
+    fn a_disabled_writer_drains() {
+        let mut parts = parts(Some(DetachedUser::new("alice")));
+        Config::when_disabled(&mut parts);
+        assert!(!parts.headers.keys().any(is_well_known));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let layer = SetRemoteUserLayer::from_detached_user()
+            .shared_secret(HeaderName::from_static("x-secret"), secret());
+        assert!(!format!("{layer:?}").contains("horse"));
     }
 }

@@ -3,6 +3,7 @@ use std::fmt;
 use http::{Extensions, HeaderName, HeaderValue};
 
 use super::fields::{Encoding, Fields, Groups};
+use super::preset::Preset;
 use super::proof::Proof;
 use super::{CHALLENGE, ProxyRemoteUserLayer};
 use crate::shell::ExemptPaths;
@@ -75,6 +76,12 @@ impl ProxyRemoteUserBuilder {
                 exempt: ExemptPaths::default(),
             },
         }
+    }
+
+    /// The headers of a known front end, all at once: call it before the setters of single ones.
+    pub fn preset(mut self, preset: Preset) -> Self {
+        preset.apply(&mut self.config.fields);
+        self
     }
 
     /// The header that names the user. `remote-user` unless said.

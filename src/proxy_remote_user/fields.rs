@@ -150,9 +150,12 @@ impl Fields {
         Ok(Some(user))
     }
 
-    /// Writes the user so that [`read`](Self::read) finds the same one; realm, prefix and extra attributes are not
-    /// written. All headers must have been drained before.
+    /// Replaces all headers so that [`read`](Self::read) finds the same user; realm, prefix and extra attributes are
+    /// not written. Of a user who is unwritable, some headers may be there.
     pub(crate) fn write(&self, user: &DetachedUser, headers: &mut HeaderMap) -> Result<(), Unwritable> {
+        for own in self.names() {
+            headers.remove(own);
+        }
         let Some(header) = self.users.first() else { return Err(Unwritable) };
         self.put(headers, header, user.name(), Self::unmerged)?;
         self.put_all(headers, user)?;
@@ -181,14 +184,16 @@ impl Fields {
         if read.as_deref() != Some(text) {
             return Err(Unwritable);
         }
-        headers.try_insert(header, sensitive(&encoded)?).map_err(|_| Unwritable)?;
-        Ok(())
+        put_once(headers, header, sensitive(&encoded)?)
     }
 
     fn put_all(&self, headers: &mut HeaderMap, user: &DetachedUser) -> Result<(), Unwritable> {
         let Some(header) = &self.groups else { return Ok(()) };
         let encoded: Option<Vec<Vec<u8>>> = user.groups().map(|group| self.encoding.encode(group)).collect();
         let encoded = encoded.ok_or(Unwritable)?;
+        if headers.contains_key(header) {
+            return Err(Unwritable);
+        }
         let lines = match self.grouping.separator() {
             Some(_) if encoded.is_empty() => Vec::new(),
             Some(separator) => vec![encoded.join(&separator)],
@@ -325,6 +330,19 @@ impl Fields {
 pub(crate) struct Unwritable;
 
 type Check = for<'a> fn(&Fields, &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind>;
+
+/// Two roles of one header would overwrite each other.
+pub(crate) fn put_once(
+    headers: &mut HeaderMap,
+    header: &HeaderName,
+    value: HeaderValue,
+) -> Result<(), Unwritable> {
+    if headers.contains_key(header) {
+        return Err(Unwritable);
+    }
+    headers.try_insert(header, value).map_err(|_| Unwritable)?;
+    Ok(())
+}
 
 /// Not indexed by HTTP/2, not shown by Debug.
 fn sensitive(bytes: &[u8]) -> Result<HeaderValue, Unwritable> {

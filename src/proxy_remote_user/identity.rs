@@ -18,7 +18,6 @@ use super::proof::{Proven, ProvenBy};
 /// assert!(identity.user().is_none());
 /// ```
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Identity {
     /// The proxy named this user.
     User(RemoteUser),
@@ -67,7 +66,7 @@ pub enum Anonymous {
 ///
 /// There is no public constructor, no `Default` and no `From`:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// use tower_proxied::{DetachedUser, RemoteUser};
 ///
 /// let forged = RemoteUser::from(DetachedUser::new("admin"));

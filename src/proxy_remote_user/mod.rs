@@ -28,8 +28,9 @@
 //!
 //! # Cost
 //!
-//! Each header name is compared with the protected ones of the same length. Nothing is allocated for a request
-//! without identity headers; with them, the user and the list of the names that go.
+//! Each header name is compared with the protected ones of the same length. A request without identity headers costs
+//! no allocation but the extension's; with them, the user and the list of the names that go are allocated. The order
+//! of lines of one name stays, the order of different names may change.
 //!
 //! # Deployment caveats
 //!
@@ -59,7 +60,7 @@
 //!             assert!(!request.headers().contains_key("remote-user"));
 //!             let text = match request.extensions().get::<Identity>().expect("always there") {
 //!                 Identity::User(user) => format!("hello {user}"),
-//!                 other => format!("{other:?}"),
+//!                 Identity::Anonymous(reason) => format!("nobody: {reason:?}"),
 //!             };
 //!             Ok::<_, std::convert::Infallible>(Response::new(text))
 //!         })
@@ -69,7 +70,7 @@
 //! let by_proxy = app("10.0.0.5:4711").oneshot(request()?).await?;
 //! assert_eq!(by_proxy.into_body().collect().await?.to_bytes(), "hello alice");
 //! let by_stranger = app("203.0.113.9:4711").oneshot(request()?).await?;
-//! assert_eq!(by_stranger.into_body().collect().await?.to_bytes(), "Anonymous(Unproven)");
+//! assert_eq!(by_stranger.into_body().collect().await?.to_bytes(), "nobody: Unproven");
 //! # Ok(())
 //! # }
 //! ```
@@ -78,6 +79,7 @@ mod builder;
 pub(crate) mod drain;
 pub(crate) mod fields;
 mod identity;
+mod preset;
 mod proof;
 #[cfg(test)]
 mod tests;
@@ -88,6 +90,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request};
 pub use self::builder::{BuildError, OnAlias, OnForged, ProxyRemoteUserBuilder};
 pub use self::fields::{Encoding, Groups};
 pub use self::identity::{Anonymous, DetachedUser, Identity, RemoteUser};
+pub use self::preset::Preset;
 pub use self::proof::{Proof, ProofKind, ProvenBy, Secret, SecretError};
 pub use self::transition::{Mode, SessionUser, Transition, transition};
 pub use crate::body::ResponseBody;

@@ -329,6 +329,8 @@ fn holds_secret(headers: &HeaderMap, header: &HeaderName, secrets: &[Secret]) ->
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HEADER: HeaderName = HeaderName::from_static("x-proxy-secret");
@@ -351,6 +353,16 @@ mod tests {
 
     fn yes() -> Proof {
         Proof::client_cert(|_| true)
+    }
+
+    proptest! {
+        #[test]
+        fn secrets_compare_as_bytes_do(own in "[!-~]{16,40}", sent in "[!-~]{0,40}", cut in 0..40_usize) {
+            let cut = own.get(..cut).unwrap_or(&own);
+            for sent in [&*sent, &own, cut, &format!("{own}{cut}")] {
+                prop_assert_eq!(secret(&own).equals(sent.as_bytes()), sent == own);
+            }
+        }
     }
 
     #[test]

@@ -252,6 +252,92 @@ fn what_cannot_be_built_names_the_item() {
     assert!(ProxyRemoteUserLayer::new(twice).build().is_ok());
 }
 
+/// What each front end writes, and who that is.
+#[test]
+fn presets_read_what_the_front_ends_write() {
+    let seen = |preset, lines: &[(&str, &[u8])]| {
+        let mut parts = parts(PROXY, lines);
+        outcome(&config(builder().preset(preset)), &mut parts);
+        assert!(parts.headers.is_empty(), "{preset:?}");
+        let user = parts.extensions.get::<Identity>().unwrap().user().unwrap().clone();
+        let groups = user.groups().collect::<Vec<_>>().join("+");
+        format!("{user} {groups} {:?} {:?} {:?}", user.display_name(), user.email(), user.uid())
+    };
+    assert_eq!(
+        seen(Preset::UserOnly, &[("remote-user", b"a"), ("remote-groups", b"admins")]),
+        "a  None None None"
+    );
+    assert_eq!(
+        seen(
+            Preset::Authelia,
+            &[
+                ("remote-user", b"john"),
+                ("remote-groups", b"admin,dev"),
+                ("remote-name", b"John Smith"),
+                ("remote-email", b"j@example.com"),
+            ]
+        ),
+        "john admin+dev Some(\"John Smith\") Some(\"j@example.com\") None"
+    );
+    assert_eq!(
+        seen(
+            Preset::Authentik,
+            &[
+                ("x-authentik-username", b"akadmin"),
+                ("x-authentik-groups", b"authentik Admins|dev"),
+                ("x-authentik-uid", b"900347b8"),
+                ("x-authentik-meta-app", b"app"),
+            ]
+        ),
+        "akadmin authentik Admins+dev None None Some(\"900347b8\")"
+    );
+    assert_eq!(
+        seen(
+            Preset::Oauth2Proxy,
+            &[
+                ("x-forwarded-user", b"7"),
+                ("x-forwarded-email", b"j@example.com"),
+                ("x-forwarded-groups", b"a,b"),
+                ("x-forwarded-preferred-username", b"john"),
+            ]
+        ),
+        "7 a+b None Some(\"j@example.com\") None"
+    );
+    assert_eq!(
+        seen(
+            Preset::Kubernetes,
+            &[
+                ("x-remote-user", b"Bob"),
+                ("x-remote-group", b"system:masters, not really"),
+                ("x-remote-group", b"dev"),
+                ("x-remote-extra-scopes", b"read"),
+            ]
+        ),
+        "Bob system:masters, not really+dev None None None"
+    );
+    assert_eq!(
+        seen(
+            Preset::Tailscale,
+            &[
+                ("tailscale-user-login", b"k@example.com"),
+                ("tailscale-user-name", b"=?utf-8?q?Kr=C5=ABmi=C5=86a?="),
+                ("tailscale-user-profile-pic", b"https://example.com/photo.jpg"),
+            ]
+        ),
+        "k@example.com  Some(\"Krūmiņa\") None None"
+    );
+    assert_eq!(
+        seen(
+            Preset::GoogleIap,
+            &[
+                ("x-goog-authenticated-user-email", b"accounts.google.com:e@gmail.com"),
+                ("x-goog-authenticated-user-id", b"accounts.google.com:7"),
+            ]
+        ),
+        "e@gmail.com  None None None"
+    );
+}
+
 #[test]
 fn debug_of_the_layer_shows_no_secret() {
     let secret = Secret::parse("correct-horse-battery").unwrap();
@@ -303,20 +389,19 @@ proptest! {
             builder = builder.required();
         }
         let config = config(builder);
-        let mut without = parts(STRANGER, &[]);
-        for name in &others {
-            without.headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("v"));
+        let other = |name: &String| HeaderName::from_bytes(name.as_bytes()).unwrap();
+        let (mut without, mut with) = (parts(STRANGER, &[]), parts(STRANGER, &[]));
+        let mut added = added.into_iter();
+        for (index, name) in others.iter().enumerate() {
+            for (name, value) in added.by_ref().take(index) {
+                with.headers.append(name, value);
+            }
+            with.headers.append(other(name), HeaderValue::from_static("v"));
+            without.headers.append(other(name), HeaderValue::from_static("v"));
         }
-        let mut with = parts(STRANGER, &[]);
-        with.headers = without.headers.clone();
-        for (name, value) in added {
-            with.headers.append(name, value);
-        }
+        with.headers.extend(added);
         prop_assert_eq!(outcome(&config, &mut with), outcome(&config, &mut without));
-        let lines = |headers: &HeaderMap| -> Vec<_> {
-            headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
-        };
-        prop_assert_eq!(lines(&with.headers), lines(&without.headers));
+        prop_assert_eq!(with.headers, without.headers);
     }
 
     /// Behind a proven proxy, aliases and the headers of other products change nothing either.
