@@ -34,9 +34,14 @@ pub mod trust;
 pub mod wire;
 
 #[doc(inline)]
+pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
+#[doc(inline)]
 pub use crate::forced_host::PublicUrl;
 #[doc(inline)]
 pub use crate::forwarded_for::{ForwardedFor, ForwardedForLayer, Proxied};
+#[cfg(feature = "front")]
+#[doc(inline)]
+pub use crate::front::{SetForwarded, SetForwardedLayer, Upstream, UpstreamLayer};
 #[doc(inline)]
 pub use crate::proxy_remote_user::{
     Anonymous, DetachedUser, Identity, Proof, ProxyRemoteUser, ProxyRemoteUserLayer, RemoteUser, Secret,
