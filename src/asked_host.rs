@@ -6,17 +6,11 @@ use crate::refusal::RefusalKind;
 use crate::wire::host::HostPort;
 use crate::wire::list;
 
-/// The host that a request asks for.
-pub(crate) struct AskedHost<'a> {
-    /// As the client wrote it.
-    #[cfg_attr(not(feature = "front"), expect(dead_code, reason = "only the front end's side writes it on"))]
-    pub(crate) bytes: &'a [u8],
-    pub(crate) parsed: HostPort<'a>,
-}
-
+/// The host that a request asks for; `Ok(None)` where it names none.
+///
 /// `:authority` and the authority of an absolute target win over Host (RFC 9112, section 3.2.2; RFC 9113, section
-/// 8.3.1); in HTTP/2 both must say the same. `Ok(None)`: there is neither.
-pub(crate) fn asked_host(parts: &request::Parts) -> Result<Option<AskedHost<'_>>, RefusalKind> {
+/// 8.3.1); in HTTP/2 both must say the same.
+pub(crate) fn asked_host(parts: &request::Parts) -> Result<Option<HostPort<'_>>, RefusalKind> {
     const HOST: HeaderName = header::HOST;
     // An empty one says that the target has no authority (RFC 9112, section 3.2).
     let line = list::only_line(&parts.headers, &HOST)
@@ -28,9 +22,7 @@ pub(crate) fn asked_host(parts: &request::Parts) -> Result<Option<AskedHost<'_>>
     // `Uri` does not check it: user info and ports beyond 65535 pass.
     let target = parts.uri.authority().map(|authority| read(authority.as_str().as_bytes())).transpose()?;
     match (target, line) {
-        (Some(target), Some(line))
-            if parts.version >= Version::HTTP_2 && !target.parsed.is_same_place(&line.parsed) =>
-        {
+        (Some(target), Some(line)) if parts.version >= Version::HTTP_2 && !target.is_same_place(&line) => {
             Err(RefusalKind::HostMismatch)
         }
         (Some(target), _) => Ok(Some(target)),
@@ -38,8 +30,8 @@ pub(crate) fn asked_host(parts: &request::Parts) -> Result<Option<AskedHost<'_>>
     }
 }
 
-fn read(bytes: &[u8]) -> Result<AskedHost<'_>, RefusalKind> {
-    HostPort::parse(bytes).map(|parsed| AskedHost { bytes, parsed }).ok_or(RefusalKind::HostMalformed)
+fn read(bytes: &[u8]) -> Result<HostPort<'_>, RefusalKind> {
+    HostPort::parse(bytes).ok_or(RefusalKind::HostMalformed)
 }
 
 #[cfg(test)]
@@ -54,7 +46,7 @@ mod tests {
             request = request.header(header::HOST, *line);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        Ok(asked_host(&parts)?.map(|host| host.parsed.to_string()))
+        Ok(asked_host(&parts)?.map(|host| host.to_string()))
     }
 
     #[test]

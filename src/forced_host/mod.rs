@@ -248,15 +248,13 @@ impl Config {
     /// The scheme by which and the host for which the browser asks.
     fn asked<'a>(&self, parts: &'a request::Parts) -> Result<Option<(Scheme, HostPort<'a>)>, RefusalKind> {
         if !self.uses_proxied {
-            return Ok(
-                asked_host(parts)?.map(|asked| (self.listener_scheme, without_usual_port(asked.parsed)))
-            );
+            return Ok(asked_host(parts)?.map(|host| (self.listener_scheme, without_usual_port(host))));
         }
         let proxied = parts.extensions.get::<Proxied>().ok_or(RefusalKind::ProxiedMissing)?;
         let scheme = proxied.scheme.usable()?.copied().unwrap_or(proxied.listener_scheme);
         let host = match proxied.host.usable()? {
             Some(attested) => Some(attested.by_ref()),
-            None => asked_host(parts)?.map(|asked| asked.parsed),
+            None => asked_host(parts)?,
         };
         let port = if self.uses_proxied_port { proxied.port.usable()?.copied() } else { None };
         Ok(host.map(|host| {

@@ -202,7 +202,7 @@ impl Config {
 
     fn claims(&self, parts: &request::Parts) -> Result<Written, RefusalKind> {
         let peer = PeerAddr::of(&parts.extensions).ok_or(RefusalKind::NoPeer)?;
-        let host = asked_host(parts)?.ok_or(RefusalKind::HostMissing)?.parsed.to_string();
+        let host = asked_host(parts)?.ok_or(RefusalKind::HostMissing)?.to_string();
         let proto = self.listener_scheme.as_str();
         let text = |text: String| HeaderValue::try_from(text).map_err(|_| RefusalKind::HostMalformed);
         Ok(match self.field {

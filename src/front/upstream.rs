@@ -307,10 +307,10 @@ impl Config {
         Ok(match (self.host, asked) {
             (HostPolicy::Target, _) if self.version == Version::HTTP_2 => None,
             (HostPolicy::Target, _) => of_target(),
-            (HostPolicy::Client, Some(_)) if parts.uri.authority().is_none() => {
-                parts.headers.get_all(header::HOST).iter().next().cloned()
-            }
-            (HostPolicy::Client, Some(host)) => HeaderValue::from_bytes(host.bytes).ok(),
+            (HostPolicy::Client, Some(_)) => match parts.uri.authority() {
+                Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+                None => parts.headers.get_all(header::HOST).iter().next().cloned(),
+            },
             (HostPolicy::Client, None) if parts.version <= Version::HTTP_10 => of_target(),
             (HostPolicy::Client, None) => return Err(RefusalKind::HostMissing),
         })
