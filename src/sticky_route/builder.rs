@@ -123,13 +123,14 @@ impl<S> fmt::Debug for Builder<S> {
 
 /// What becomes of clients whose member takes nothing.
 ///
-/// A member that is not in the pool any more locks nobody out, however hard.
+/// A member that was given up locks nobody out, however hard: one that is not in the pool any more, is
+/// [`State::Stopped`](super::State::Stopped), or whose drain is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stickiness {
     /// They get another member.
     Soft,
-    /// They are refused with 503 while their member has been ejected for less than this time; then they get another
+    /// They are refused with 503 while their member has been ejected or disabled for less than this time; then they get another
     /// one.
     HardFor(Duration),
     /// They are refused with 503 until it takes requests again.
@@ -184,7 +185,7 @@ impl Problem {
 
     fn text(self) -> &'static str {
         match self {
-            Self::Pool => "the name of a pool is letters, digits, `-`, `_` and `.`",
+            Self::Pool => "the name of a pool is a token, and not empty",
             Self::NoCookie => "the pool has no cookie; say which, such as RouteCookie::opaque(keys)",
             Self::CookieName => "the name of a cookie is a token, and not empty",
             Self::CookiePath => {

@@ -109,6 +109,9 @@ impl<S> Shared<S> {
 
     /// How long clients of a member that takes nothing have to wait for it, if they have to.
     fn wait_for(&self, pinned: &Entry<S>, now: u64) -> Option<Option<u64>> {
+        if pinned.state.is_given_up(now) {
+            return None;
+        }
         match self.stickiness {
             Stickiness::Soft => None,
             Stickiness::Hard => Some(pinned.state.retry_at()),
@@ -436,6 +439,7 @@ mod tests {
     use bytes::Bytes;
     use http::StatusCode;
     use http_body_util::{BodyExt, Full};
+    use proptest::prelude::*;
     use tower::ServiceExt;
 
     use super::*;
@@ -583,6 +587,71 @@ mod tests {
         let response = service.oneshot(request("GET", "/", &[])).await.unwrap();
         let line = response.headers()["set-cookie"].to_str().unwrap();
         assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{line}");
+    }
+
+    #[tokio::test]
+    async fn hard_stickiness_waits_but_not_for_members_that_were_given_up() {
+        let build = |stickiness| {
+            StickyRoute::builder("pool")
+                .member(Member::new("a", Scripted { fails: None, is_ready: false }))
+                .member(Member::new("b", Scripted { fails: None, is_ready: false }))
+                .cookie(RouteCookie::plain())
+                .stickiness(stickiness)
+                .build()
+                .unwrap()
+        };
+        for stickiness in [Stickiness::Hard, Stickiness::HardFor(Duration::from_secs(60))] {
+            let sticky = build(stickiness);
+            let status = async || {
+                sticky
+                    .clone()
+                    .oneshot(request("GET", "/", &["pool-route=a"]))
+                    .await
+                    .unwrap()
+                    .status()
+                    .as_u16()
+            };
+            let members = sticky.membership();
+            for (state, expected) in
+                [(State::Disabled, 503), (State::Ejected, 503), (State::Stopped, 200), (State::Ok, 200)]
+            {
+                members.set_state("a", State::Ok).unwrap();
+                members.set_state("a", state).unwrap();
+                assert_eq!(status().await, expected, "{stickiness:?} {state:?}");
+            }
+            members.drain("a", Duration::ZERO).unwrap();
+            assert_eq!(status().await, 200);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_cookie_a_member_of_the_pool_answers(
+            line in prop::collection::vec(prop_oneof![Just(b's'), Just(b'='), Just(b';'), Just(b'.'), Just(b'a'), 0x20..=0xff_u8], 0..24),
+        ) {
+            let line: Vec<u8> = line.into_iter().filter(|byte| *byte != 0x7f).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for cookie in [
+                RouteCookie::plain().name("s"),
+                RouteCookie::opaque([[1; 32]]).name("s"),
+                RouteCookie::managed_suffix("s", '.'),
+                RouteCookie::suffix("s", '.'),
+                RouteCookie::whole_value("s"),
+            ] {
+                let mut with_line = request("GET", "/", &[]);
+                with_line.headers_mut().insert("cookie", HeaderValue::from_bytes(&line).unwrap());
+                let response = runtime.block_on(sticky(cookie.clone(), None).oneshot(with_line)).unwrap();
+                let (route, outcome, _) = decision(&response);
+                prop_assert!(route == "a" || route == "b");
+                if let Some(set) = response.headers().get("set-cookie") {
+                    prop_assert_ne!(outcome, Outcome::Hit);
+                    let pin = set.to_str().unwrap().split(';').next().unwrap().to_owned();
+                    let pinned = request("GET", "/", &[&pin]);
+                    let again = runtime.block_on(sticky(cookie, None).oneshot(pinned));
+                    prop_assert_eq!(decision(&again.unwrap()), (route, Outcome::Hit, 1));
+                }
+            }
+        }
     }
 
     #[tokio::test]
