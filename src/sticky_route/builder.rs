@@ -209,3 +209,26 @@ impl Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_not_built() {
+        let item = |pool: &str, cookie: Option<RouteCookie>, routes: &[&str]| {
+            let mut builder = StickyRoute::builder(pool);
+            builder.cookie = cookie;
+            let builder =
+                routes.iter().fold(builder, |builder, route| builder.member(Member::new(route, ())));
+            builder.build().unwrap_err().item().to_owned()
+        };
+        let plain = || Some(RouteCookie::plain());
+        assert_eq!(item("a b", plain(), &[]), "a b");
+        assert_eq!(item("shop", None, &[]), "shop");
+        assert_eq!(item("shop", plain(), &["a", "b", "a"]), "a");
+        assert_eq!(item("shop", plain(), &["a\r\nSet-Cookie: x=1"]), "a\r\nSet-Cookie: x=1");
+        assert_eq!(item("shop", Some(RouteCookie::managed_suffix("sid", '.')), &["a.b"]), "a.b");
+        assert_eq!(item("shop", Some(RouteCookie::plain().name("__Host-x")), &["a"]), "__Host-x");
+    }
+}

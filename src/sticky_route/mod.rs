@@ -75,6 +75,7 @@
 mod body;
 mod builder;
 mod cookie;
+mod exchange;
 mod failover;
 mod pool;
 mod route_suffix;
