@@ -123,13 +123,14 @@ impl<S> fmt::Debug for Builder<S> {
 
 /// What becomes of clients whose member takes nothing.
 ///
-/// A member that is not in the pool any more locks nobody out, however hard.
+/// A member that was given up locks nobody out, however hard: one that is not in the pool any more, is
+/// [`State::Stopped`](super::State::Stopped), or whose drain is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stickiness {
     /// They get another member.
     Soft,
-    /// They are refused with 503 while their member has been ejected for less than this time; then they get another
+    /// They are refused with 503 while their member has been ejected or disabled for less than this time; then they get another
     /// one.
     HardFor(Duration),
     /// They are refused with 503 until it takes requests again.
@@ -184,7 +185,7 @@ impl Problem {
 
     fn text(self) -> &'static str {
         match self {
-            Self::Pool => "the name of a pool is letters, digits, `-`, `_` and `.`",
+            Self::Pool => "the name of a pool is a token, and not empty",
             Self::NoCookie => "the pool has no cookie; say which, such as RouteCookie::opaque(keys)",
             Self::CookieName => "the name of a cookie is a token, and not empty",
             Self::CookiePath => {
@@ -206,5 +207,28 @@ impl Problem {
             Self::DuplicateRoute => "two members have this route",
             Self::SeparatorInRoute => "the route holds the separator of the cookie",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_not_built() {
+        let item = |pool: &str, cookie: Option<RouteCookie>, routes: &[&str]| {
+            let mut builder = StickyRoute::builder(pool);
+            builder.cookie = cookie;
+            let builder =
+                routes.iter().fold(builder, |builder, route| builder.member(Member::new(route, ())));
+            builder.build().unwrap_err().item().to_owned()
+        };
+        let plain = || Some(RouteCookie::plain());
+        assert_eq!(item("a b", plain(), &[]), "a b");
+        assert_eq!(item("shop", None, &[]), "shop");
+        assert_eq!(item("shop", plain(), &["a", "b", "a"]), "a");
+        assert_eq!(item("shop", plain(), &["a\r\nSet-Cookie: x=1"]), "a\r\nSet-Cookie: x=1");
+        assert_eq!(item("shop", Some(RouteCookie::managed_suffix("sid", '.')), &["a.b"]), "a.b");
+        assert_eq!(item("shop", Some(RouteCookie::plain().name("__Host-x")), &["a"]), "__Host-x");
     }
 }

@@ -22,7 +22,8 @@ use crate::wire::list::{lines, trim};
 /// | [`suffix`](Self::suffix) | the application | extended by the route, there | yes |
 /// | [`whole_value`](Self::whole_value) | the application | the route | yes |
 ///
-/// A client that can choose its member can aim all of its load at one of them.
+/// A client that can choose its member can aim all of its load at one of them. The attributes are for cookies of
+/// this layer: the application sets its own.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RouteCookie {

@@ -16,16 +16,6 @@ use super::pool::Backoff;
 /// - never once a response began, but for the statuses of [`retry_on_status`](Self::retry_on_status).
 ///
 /// A member that was not ready or could not be reached is ejected for a while.
-///
-/// # Example
-///
-/// ```
-/// use std::time::Duration;
-/// use tower_proxied::sticky_route::Failover;
-///
-/// let failover = Failover::default().max_attempts(3).eject_for(Duration::from_secs(5), Duration::from_secs(60));
-/// # let _ = failover;
-/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Failover {

@@ -34,7 +34,7 @@
 //!
 //! Only [`RouteCookie::opaque`] keeps clients from choosing their member. Give each pool its own name. An outer retry layer
 //! sends the same cookie to the same member again: leave retries to [`Failover`]. Without a [classifier](Builder::classify)
-//! no failed connect is known as one.
+//! no failed connect is known as one. A member that is never ready holds its requests for ever: give it a timeout.
 //!
 //! # Example
 //!
@@ -75,6 +75,7 @@
 mod body;
 mod builder;
 mod cookie;
+mod exchange;
 mod failover;
 mod pool;
 mod route_suffix;
@@ -89,7 +90,8 @@ pub use self::pool::{Balance, Member, MemberStatus, Membership, Role, Route, Sta
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
 pub use self::service::{ResponseFuture, StickyRoute};
 
-/// What became of a request, in the extensions of the response: for logs, and for outer layers.
+/// What became of a request, in the extensions of the response: for logs, and for outer layers. An error of a member has
+/// none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     route: Option<Route>,

@@ -3,20 +3,20 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderValue, Request, Response, header, request};
+use http::{Request, Response, request};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::Stickiness;
 use super::body::{Home, InFlight, RequestBody};
-use super::cookie::{Cookie, Reading, keep_from_shared_caches};
+use super::cookie::Cookie;
+use super::exchange::{Exchange, Refused};
 use super::failover::{Failover, Phase};
-use super::pool::{Balance, Entry, Membership, Picked, Snapshot, pick, take_pinned};
-use super::{Decision, Outcome, Stickiness};
-use crate::forwarded_for::Proxied;
-use crate::refusal::{Caller, Refusal, RefusalKind};
+use super::pool::{Balance, Entry, Membership, Picked, Snapshot, pick};
+use crate::refusal::Caller;
 
 /// Gives each client the member that it is pinned to; see the [module](crate::sticky_route).
 ///
@@ -65,10 +65,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         match Exchange::begin(&self.shared, &mut parts) {
-            Ok((exchange, (entry, attempt))) => {
-                let request = Request::from_parts(parts, RequestBody::new(body));
-                let stage = Stage::Readying { service: entry.service.clone(), request: Some(request) };
-                let exchange = Exchange { taken: Some((entry, attempt)), ..exchange };
+            Ok((exchange, service)) => {
+                let stage = Stage::with(service, Request::from_parts(parts, body));
                 ResponseFuture { stage, exchange: Some(exchange), again: None }
             }
             Err(refused) => {
@@ -103,12 +101,15 @@ impl<S> Shared<S> {
         self.clock.milliseconds()
     }
 
-    fn pick(&self, tried: &[Arc<Entry<S>>]) -> Option<Picked<S>> {
+    pub(super) fn pick(&self, tried: &[Arc<Entry<S>>]) -> Option<Picked<S>> {
         pick(self.balance, &self.turns, &self.snapshot.load(), tried, self.now())
     }
 
     /// How long clients of a member that takes nothing have to wait for it, if they have to.
-    fn wait_for(&self, pinned: &Entry<S>, now: u64) -> Option<Option<u64>> {
+    pub(super) fn wait_for(&self, pinned: &Entry<S>, now: u64) -> Option<Option<u64>> {
+        if pinned.state.is_given_up(now) {
+            return None;
+        }
         match self.stickiness {
             Stickiness::Soft => None,
             Stickiness::Hard => Some(pinned.state.retry_at()),
@@ -165,6 +166,12 @@ pin_project! {
     }
 }
 
+impl<S, F, B> Stage<S, F, B> {
+    fn with(service: S, request: Request<B>) -> Self {
+        Self::Readying { service, request: Some(request.map(RequestBody::new)) }
+    }
+}
+
 /// What another member needs.
 struct Again<B> {
     head: request::Parts,
@@ -205,11 +212,14 @@ where
                         Err(error) => {
                             exchange.failed(Phase::Connect);
                             let (head, body) = request.into_parts();
-                            let unread = body.into_unread().map(|body| Request::from_parts(head, body));
-                            match exchange.next(unread) {
+                            let next = body.into_unread().and_then(|body| {
+                                Some(Stage::with(exchange.next()?, Request::from_parts(head, body)))
+                            });
+                            match next {
                                 Some(next) => this.stage.set(next),
                                 None => {
                                     this.stage.set(Stage::Over);
+                                    *this.exchange = None;
                                     return Poll::Ready(Err(error));
                                 }
                             }
@@ -222,7 +232,10 @@ where
                     this.stage.set(Stage::Over);
                     let Some(exchange) = this.exchange.as_mut() else { return Poll::Pending };
                     let may_go_again = match &result {
-                        Ok(response) => exchange.is_retried(response),
+                        Ok(response) => {
+                            exchange.answered(response.status());
+                            exchange.is_retried(response.status())
+                        }
                         Err(error) => {
                             let phase =
                                 exchange.shared.classify.map_or(Phase::Sent, |classify| classify(error));
@@ -231,7 +244,10 @@ where
                         }
                     };
                     let again = this.again.take().filter(|_| may_go_again);
-                    match exchange.next(again.and_then(Again::request)) {
+                    let next = again
+                        .and_then(Again::request)
+                        .and_then(|request| Some(Stage::with(exchange.next()?, request)));
+                    match next {
                         Some(next) => this.stage.set(next),
                         None => {
                             let Some(exchange) = this.exchange.take() else { return Poll::Pending };
@@ -250,197 +266,19 @@ where
     }
 }
 
-/// One request on its way to members.
-struct Exchange<S> {
-    shared: Arc<Shared<S>>,
-    pinned: Option<(Arc<Entry<S>>, bool)>,
-    /// Of a request without a pin.
-    unpinned: Outcome,
-    may_insert: bool,
-    is_secure: bool,
-    is_idempotent: bool,
-    taken: Option<Picked<S>>,
-    tried: Vec<Arc<Entry<S>>>,
-    attempts: usize,
-}
-
-impl<S> Exchange<S> {
-    /// Reads the pin, takes it out of the request, and picks the first member.
-    fn begin(shared: &Arc<Shared<S>>, parts: &mut request::Parts) -> Result<(Self, Picked<S>), Refused> {
-        let now = shared.now();
-        let cookie = &shared.cookie;
-        let snapshot = shared.snapshot.load();
-        let is_in_scope = cookie.is_in_scope(parts);
-        let reading = if is_in_scope {
-            cookie.read(&parts.headers, &snapshot, |entry| entry.state.takes_pinned(now))
-        } else {
-            Reading::Absent
-        };
-        cookie.strip(&mut parts.headers, &snapshot);
-        let unpinned = match reading {
-            _ if !is_in_scope => Outcome::OutOfScope,
-            Reading::Absent if cookie.is_written() => Outcome::New,
-            Reading::Absent => Outcome::Absent,
-            _ if cookie.is_own() => Outcome::Unknown,
-            _ => Outcome::NoRoute,
-        };
-        let mut exchange = Self {
-            shared: shared.clone(),
-            pinned: None,
-            unpinned,
-            may_insert: is_in_scope && cookie.is_own() && cookie.is_inserted_on(&parts.method),
-            is_secure: parts.extensions.get::<Proxied>().is_some_and(Proxied::is_secure),
-            is_idempotent: parts.method.is_idempotent(),
-            taken: None,
-            tried: Vec::new(),
-            attempts: 1,
-        };
-        let mut picked = None;
-        if let Reading::Pinned(entry, is_current) = reading {
-            picked = take_pinned(shared.balance, &shared.turns, &snapshot, &entry, now);
-            if picked.is_none()
-                && let Some(until) = shared.wait_for(&entry, now)
-            {
-                return Err(Refused::until(until, now, Outcome::Unusable));
-            }
-            exchange.pinned = Some((entry, is_current));
-        }
-        match picked.or_else(|| pick(shared.balance, &shared.turns, &snapshot, &[], now)) {
-            Some(picked) => Ok((exchange, picked)),
-            None => {
-                let outcome = if exchange.pinned.is_some() { Outcome::Unusable } else { unpinned };
-                Err(Refused::until(snapshot.earliest_retry(), now, outcome))
-            }
-        }
-    }
-
-    /// Whether a second member could get the request if this one fails.
-    fn may_go_again(&self) -> bool {
-        self.attempts < self.shared.failover.max_attempts
-            && !self.must_stay()
-            && (self.is_idempotent || self.shared.classify.is_some())
-            && self.shared.snapshot.load().len() > self.attempts
-    }
-
-    fn must_stay(&self) -> bool {
-        self.pinned.is_some() && self.shared.stickiness != Stickiness::Soft
-    }
-
-    fn failed(&mut self, phase: Phase) {
-        if let Some((entry, attempt)) = &mut self.taken
-            && phase == Phase::Connect
-            && !entry.is_never_ejected
-        {
-            attempt.failed(self.shared.now(), self.shared.failover.backoff);
-        }
-    }
-
-    fn is_retried<R>(&self, response: &Response<R>) -> bool {
-        self.is_idempotent && self.shared.failover.retries(response.status())
-    }
-
-    /// The next member, if there is one and the request came back whole. Otherwise nothing changes.
-    fn next<F, B>(&mut self, request: Option<Request<B>>) -> Option<Stage<S, F, B>>
-    where
-        S: Clone,
-    {
-        let request = request?;
-        if self.attempts >= self.shared.failover.max_attempts || self.must_stay() {
-            return None;
-        }
-        self.tried.extend(self.taken.as_ref().map(|(entry, _)| entry.clone()));
-        let (entry, attempt) = self.shared.pick(&self.tried)?;
-        let service = entry.service.clone();
-        self.taken = Some((entry, attempt));
-        self.attempts = self.attempts.saturating_add(1);
-        Some(Stage::Readying { service, request: Some(request.map(RequestBody::new)) })
-    }
-
-    /// The member answered: names it to the client where need be.
-    fn finish<R>(self, mut response: Response<R>) -> Response<InFlight<R>> {
-        let Self { shared, pinned, unpinned, may_insert, is_secure, taken, attempts, .. } = self;
-        let Some((entry, mut attempt)) = taken else { return response.map(|body| InFlight::new(body, None)) };
-        let status = response.status();
-        if shared.failover.ejects(status) && !entry.is_never_ejected {
-            attempt.failed(shared.now(), shared.failover.backoff);
-        } else {
-            attempt.succeeded();
-        }
-        let headers = response.headers_mut();
-        let is_ended = shared.cookie.is_own() && shared.cookie.drop_set_by_member(headers);
-        let may_pin = may_insert && !is_ended && !shared.failover.is_failure(status);
-        let outcome = match pinned {
-            None => {
-                shared.cookie.append_route(headers, &entry.route);
-                unpinned
-            }
-            Some((pinned, is_current)) if pinned.route == entry.route => {
-                shared.cookie.append_route(headers, &entry.route);
-                if is_current { Outcome::Hit } else { Outcome::HitReissue }
-            }
-            Some((pinned, _)) if shared.failover.keeps_pin => {
-                shared.cookie.append_route(headers, &pinned.route);
-                Outcome::Detour
-            }
-            Some(_) if shared.failover.retries(status) => Outcome::Unusable,
-            Some(_) if may_pin || shared.cookie.append_route(headers, &entry.route) => Outcome::Repinned,
-            Some(_) => Outcome::Detour,
-        };
-        let is_named =
-            matches!(outcome, Outcome::New | Outcome::Unknown | Outcome::HitReissue | Outcome::Repinned);
-        if may_pin && is_named {
-            issue(headers, &entry, is_secure);
-        }
-        let route = Some(entry.route.clone());
-        response.extensions_mut().insert(Decision { route, outcome, attempts });
-        response.map(|body| InFlight::new(body, Some(attempt)))
-    }
-}
-
-fn issue<S>(headers: &mut HeaderMap, entry: &Entry<S>, is_secure: bool) {
-    let Some([http, https]) = &entry.issued else { return };
-    headers.append(header::SET_COOKIE, if is_secure { https.clone() } else { http.clone() });
-    keep_from_shared_caches(headers);
-}
-
-/// A request that no member gets.
-struct Refused {
-    retry_after: u64,
-    outcome: Outcome,
-}
-
-impl Refused {
-    /// Where nobody knows when, a few seconds.
-    fn until(until: Option<u64>, now: u64, outcome: Outcome) -> Self {
-        let wait =
-            until.map_or(Duration::from_secs(5), |until| Duration::from_millis(until.saturating_sub(now)));
-        Self { retry_after: wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1), outcome }
-    }
-
-    fn into_response<R>(self, caller: Caller) -> Response<InFlight<R>> {
-        let mut response = Refusal::from(RefusalKind::NoMember)
-            .with_header(header::RETRY_AFTER, HeaderValue::from(self.retry_after))
-            .into_response::<R>(caller)
-            .map(|_| InFlight::empty());
-        if caller == Caller::Http {
-            response.headers_mut().remove(header::CONTENT_TYPE);
-            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        response.extensions_mut().insert(Decision { route: None, outcome: self.outcome, attempts: 0 });
-        response
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
-    use http::StatusCode;
+    use http::{HeaderValue, StatusCode};
     use http_body_util::{BodyExt, Full};
+    use proptest::prelude::*;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::sticky_route::{Member, RouteCookie, State};
-    use crate::{ForwardedForLayer, PeerAddr, Refusal, Scheme, TrustedProxies};
+    use crate::sticky_route::{Decision, Member, Outcome, RouteCookie, State};
+    use crate::{ForwardedForLayer, PeerAddr, Refusal, RefusalKind, Scheme, TrustedProxies};
 
     /// Fails as told, and panics where it is called without having been ready.
     #[derive(Debug)]
@@ -583,6 +421,71 @@ mod tests {
         let response = service.oneshot(request("GET", "/", &[])).await.unwrap();
         let line = response.headers()["set-cookie"].to_str().unwrap();
         assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{line}");
+    }
+
+    #[tokio::test]
+    async fn hard_stickiness_waits_but_not_for_members_that_were_given_up() {
+        let build = |stickiness| {
+            StickyRoute::builder("pool")
+                .member(Member::new("a", Scripted { fails: None, is_ready: false }))
+                .member(Member::new("b", Scripted { fails: None, is_ready: false }))
+                .cookie(RouteCookie::plain())
+                .stickiness(stickiness)
+                .build()
+                .unwrap()
+        };
+        for stickiness in [Stickiness::Hard, Stickiness::HardFor(Duration::from_secs(60))] {
+            let sticky = build(stickiness);
+            let status = async || {
+                sticky
+                    .clone()
+                    .oneshot(request("GET", "/", &["pool-route=a"]))
+                    .await
+                    .unwrap()
+                    .status()
+                    .as_u16()
+            };
+            let members = sticky.membership();
+            for (state, expected) in
+                [(State::Disabled, 503), (State::Ejected, 503), (State::Stopped, 200), (State::Ok, 200)]
+            {
+                members.set_state("a", State::Ok).unwrap();
+                members.set_state("a", state).unwrap();
+                assert_eq!(status().await, expected, "{stickiness:?} {state:?}");
+            }
+            members.drain("a", Duration::ZERO).unwrap();
+            assert_eq!(status().await, 200);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_cookie_a_member_of_the_pool_answers(
+            line in prop::collection::vec(prop_oneof![Just(b's'), Just(b'='), Just(b';'), Just(b'.'), Just(b'a'), 0x20..=0xff_u8], 0..24),
+        ) {
+            let line: Vec<u8> = line.into_iter().filter(|byte| *byte != 0x7f).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for cookie in [
+                RouteCookie::plain().name("s"),
+                RouteCookie::opaque([[1; 32]]).name("s"),
+                RouteCookie::managed_suffix("s", '.'),
+                RouteCookie::suffix("s", '.'),
+                RouteCookie::whole_value("s"),
+            ] {
+                let mut with_line = request("GET", "/", &[]);
+                with_line.headers_mut().insert("cookie", HeaderValue::from_bytes(&line).unwrap());
+                let response = runtime.block_on(sticky(cookie.clone(), None).oneshot(with_line)).unwrap();
+                let (route, outcome, _) = decision(&response);
+                prop_assert!(route == "a" || route == "b");
+                if let Some(set) = response.headers().get("set-cookie") {
+                    prop_assert_ne!(outcome, Outcome::Hit);
+                    let pin = set.to_str().unwrap().split(';').next().unwrap().to_owned();
+                    let pinned = request("GET", "/", &[&pin]);
+                    let again = runtime.block_on(sticky(cookie, None).oneshot(pinned));
+                    prop_assert_eq!(decision(&again.unwrap()), (route, Outcome::Hit, 1));
+                }
+            }
+        }
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::list::{lines, trim};
@@ -61,6 +62,7 @@ pub enum Change {
 /// assert_eq!(line.as_deref(), Some(&b"a=caf\xe9;b=2"[..]));
 /// ```
 pub fn changed(line: &[u8], name: &[u8], mut change: impl FnMut(&[u8]) -> Change) -> Option<Vec<u8>> {
+    segments(line).filter_map(Pair::parse).find(|pair| pair.name == name)?;
     let mut is_changed = false;
     let mut out = Vec::new();
     let mut is_first = true;
@@ -223,18 +225,20 @@ fn change_lines(
     name: &HeaderName,
     mut change: impl FnMut(&[u8]) -> Option<Vec<u8>>,
 ) -> bool {
-    let changes: Vec<Option<Vec<u8>>> = lines(headers, name).map(&mut change).collect();
-    if changes.iter().all(Option::is_none) {
+    let changes: Vec<(usize, Vec<u8>)> =
+        lines(headers, name).enumerate().filter_map(|(at, line)| Some((at, change(line)?))).collect();
+    if changes.is_empty() {
         return false;
     }
+    let mut changes = changes.into_iter().peekable();
     let old: Vec<HeaderValue> = headers.get_all(name).into_iter().cloned().collect();
     headers.remove(name);
-    for (old, change) in old.into_iter().zip(changes) {
-        let value = match change {
+    for (at, old) in old.into_iter().enumerate() {
+        let value = match changes.next_if(|(changed, _)| *changed == at) {
             None => Some(old),
-            Some(line) if line.is_empty() => None,
+            Some((_, line)) if line.is_empty() => None,
             // Made of bytes of header values, it is one.
-            Some(line) => HeaderValue::from_maybe_shared(bytes::Bytes::from(line)).ok(),
+            Some((_, line)) => HeaderValue::from_maybe_shared(Bytes::from(line)).ok(),
         };
         if let Some(value) = value {
             headers.append(name, value);

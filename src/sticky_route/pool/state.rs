@@ -10,9 +10,10 @@ pub enum State {
     Ok,
     /// The requests of clients that are pinned to it, and no new ones.
     Drain,
-    /// Nothing, until the operator says otherwise.
+    /// Nothing, until the operator says otherwise: its clients may have to wait, as
+    /// [`Stickiness`](crate::sticky_route::Stickiness) says.
     Disabled,
-    /// Nothing, for good: it is about to be removed.
+    /// Nothing, for good: nobody waits for it.
     Stopped,
     /// Nothing for a while, since it failed; then one request tries it.
     Ejected,
@@ -78,12 +79,15 @@ impl MemberState {
             State::Ejected => return self.eject(now, backoff),
         };
         self.drain_until.store(u64::MAX, Ordering::Release);
-        self.update(|word| {
+        let old = self.update(|word| {
             Some(match state {
                 State::Ok => Word::default(),
                 _ => Word { intent, ..word },
             })
         });
+        if intent == Intent::Disabled && old.is_some_and(|old| !old.is_down()) {
+            self.down_since.store(now, Ordering::Release);
+        }
     }
 
     pub(super) fn drain_until(&self, until: u64, now: u64, backoff: Backoff) {
@@ -116,9 +120,18 @@ impl MemberState {
         word.intent == Intent::Ok && word.retry_at != 0
     }
 
-    /// Since when it is ejected.
+    /// Nobody is to wait for it.
+    pub(in super::super) fn is_given_up(&self, now: u64) -> bool {
+        match self.word().intent {
+            Intent::Ok | Intent::Disabled => false,
+            Intent::Drain => now >= self.drain_until.load(Ordering::Acquire),
+            Intent::Stopped => true,
+        }
+    }
+
+    /// Since when it is ejected or disabled.
     pub(in super::super) fn down_since(&self) -> Option<u64> {
-        (self.word().retry_at != 0).then(|| self.down_since.load(Ordering::Acquire))
+        self.word().is_down().then(|| self.down_since.load(Ordering::Acquire))
     }
 
     /// When an ejected member will be tried again.
@@ -159,7 +172,7 @@ impl MemberState {
                 Word { retry_at, failures, is_probed: false, ..word }
             })
         });
-        if old.is_some_and(|old| old.retry_at == 0) {
+        if old.is_some_and(|old| !old.is_down()) {
             self.down_since.store(now, Ordering::Release);
         }
     }
@@ -248,6 +261,10 @@ enum Intent {
 }
 
 impl Word {
+    fn is_down(self) -> bool {
+        self.retry_at != 0 || self.intent == Intent::Disabled
+    }
+
     fn may_be_tried(self, now: u64) -> bool {
         self.retry_at == 0 || (now > self.retry_at && !self.is_probed)
     }
