@@ -16,6 +16,7 @@ use super::cookie::Cookie;
 use super::exchange::{Exchange, Refused};
 use super::failover::{Failover, Phase};
 use super::pool::{Balance, Entry, Membership, Picked, Snapshot, pick};
+use crate::errors_to_502::ErrorsTo502;
 use crate::refusal::Caller;
 
 /// Gives each client the member that it is pinned to; see the [module](crate::sticky_route).
@@ -34,6 +35,11 @@ impl<S> StickyRoute<S> {
     /// The handle that changes the members.
     pub fn membership(&self) -> Membership<S> {
         Membership::new(self.shared.clone())
+    }
+
+    /// Answers 502 where no member could, so that the error is `Infallible`, as axum wants it.
+    pub fn errors_to_502(self) -> ErrorsTo502<Self> {
+        ErrorsTo502::new(self)
     }
 }
 
