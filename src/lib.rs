@@ -33,6 +33,9 @@ pub mod sticky_route;
 pub mod trust;
 pub mod wire;
 
+#[cfg(feature = "force-https-body")]
+#[doc(inline)]
+pub use crate::force_https_body::{ForceHttpsBody, ForceHttpsBodyLayer};
 #[doc(inline)]
 pub use crate::forced_host::PublicUrl;
 #[doc(inline)]
