@@ -136,6 +136,9 @@ pub mod sticky_route;
 pub mod trust;
 pub mod wire;
 
+#[cfg(feature = "force-https-body")]
+#[doc(inline)]
+pub use crate::force_https_body::{ForceHttpsBody, ForceHttpsBodyLayer};
 #[doc(inline)]
 pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
 #[doc(inline)]

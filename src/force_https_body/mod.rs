@@ -1,1 +1,342 @@
-//! PLACEHOLDER docs.
+//! No mixed content on https pages: `http://` URLs of what a page is made of become `https://`.
+//!
+//! [`ForceHttpsBody`] reads HTML as it streams by, the way a browser reads it, and changes the scheme of URLs that
+//! the browser would fetch on its own. Everything else goes through byte for byte.
+//!
+//! # What it decides, in order
+//!
+//! 1. Was the request secure? [`Proxied::is_secure`] says so, as [`ForwardedFor`](crate::ForwardedFor) left it;
+//!    without one the function of [`secure_when`](ForceHttpsBodyLayer::secure_when). Where there is neither, the
+//!    request is refused with 500 ([`RefusalKind::LayerMissing`]). No header, and no scheme of a URI, is believed.
+//! 2. Is the response a page that may be changed? Its status is neither 1xx, 204, 205, 206 nor 304, it has no
+//!    `Content-Range`; its media type is exactly `text/html` or `application/xhtml+xml`; its charset, where one is
+//!    named, is a superset of ASCII, and it does not begin with the mark of UTF-16; it is not encoded, no
+//!    `attachment`, and not under `no-transform` (RFC 9111, section 5.2.2.6). All other responses pass as they are.
+//! 3. A page with a known length of 64 KiB at most, that is there at once, is looked at before its head leaves. If
+//!    nothing in it changes, nothing in its head does either.
+//! 4. Otherwise the head forgets what it said of the bytes: `Content-Length` (or it gets the new one),
+//!    `Accept-Ranges`, `Content-MD5` and the digests of RFC 9530 and RFC 3230, in the trailers too. A strong `ETag`
+//!    becomes weak, a malformed one goes (RFC 9110, section 8.8). `Last-Modified` stays: so that no client puts
+//!    ranges of two versions together, a secure request with a date in `If-Range` loses its `Range`.
+//! 5. If a field decided that the request was secure, the page has it in its `Vary`, on plain requests too.
+//! 6. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]. A URL must begin (but for white
+//!    space) with the four letters `http`, `:` and two slashes of either kind, the latter three as such or as
+//!    character references. `:80` goes with the scheme. Of two attributes of one name the first counts.
+//!
+//! Never changed: `a` and `area`, comments, scripts, text, `textarea`, namespaces and other identifiers, what stands
+//! inside of `data:` URLs.
+//!
+//! # Cost and limits
+//!
+//! Bytes wait for 1 KiB at most inside of a URL, and for [`max_hold`](ForceHttpsBodyLayer::max_hold) inside of a
+//! `link`. A piece in which nothing changes is handed on as the same `Bytes`. Not found are URLs whose letters `http`
+//! are written as references or broken by line ends, that CSS spells with escapes, that stand in `srcdoc`, and those
+//! that scripts make: for these add
+//! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests).
+//!
+//! # Deployment caveat
+//!
+//! Compression belongs outside of this layer: an encoded page passes as it is. A host that has no https, or another
+//! site there, belongs on the list of [`Hosts::deny`].
+//!
+//! # Example
+//!
+//! ```
+//! use http::{Request, Response, header};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_proxied::force_https_body::ForceHttpsBodyLayer;
+//! use tower_proxied::forwarded_for::{Claims, Written};
+//! use tower_proxied::{ForwardedForLayer, PeerAddr, TrustedProxies};
+//! # use http_body_util::{BodyExt, Full};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let service = ServiceBuilder::new()
+//!     .layer(PeerAddr::layer("10.0.0.1:4711".parse::<std::net::SocketAddr>()?))
+//!     .layer(
+//!         ForwardedForLayer::x_forwarded_for(TrustedProxies::parse(["10.0.0.0/8"])?)
+//!             .claims(Claims::none().scheme(Written::Set)),
+//!     )
+//!     .layer(ForceHttpsBodyLayer::new())
+//!     .service_fn(|_: Request<()>| async {
+//!         let page = r#"<a href="http://example.com/">x</a><img src="http://cdn.example/x.png">"#;
+//!         let page = Full::new(bytes::Bytes::from(page));
+//!         Response::builder().header(header::CONTENT_TYPE, "text/html").body(page)
+//!     });
+//! let request = Request::builder()
+//!     .header("x-forwarded-for", "203.0.113.5")
+//!     .header("x-forwarded-proto", "https")
+//!     .body(())?;
+//! let response = service.oneshot(request).await?;
+//! assert_eq!(response.headers()[header::VARY], "x-forwarded-proto");
+//! let page = response.into_body().collect().await?.to_bytes();
+//! assert_eq!(page, r#"<a href="http://example.com/">x</a><img src="https://cdn.example/x.png">"#);
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod engine;
+mod gate;
+mod policy;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request, response};
+use http_body::Body;
+
+pub use self::body::UpgradedBody;
+use self::body::Whole;
+pub use self::engine::{Upgrader, upgrade_fragment};
+use self::gate::Page;
+pub use self::policy::{HostPatternError, Hosts, Ports, Rewrite, Targets, UpgradePolicy};
+pub use crate::body::ResponseBody;
+use crate::forced_host::PublicUrl;
+use crate::forwarded_for::{Proxied, SchemeSource};
+use crate::future::{self, Owed};
+use crate::refusal::{Refusal, RefusalKind};
+use crate::shell::{ExemptPaths, Unit, edit, shell};
+use crate::wire::host::HostPort;
+use crate::wire::list;
+
+/// Response future of [`ForceHttpsBody`].
+pub type ResponseFuture<F> = future::ResponseFuture<F, Upgrades>;
+
+shell! {
+    /// Layer of [`ForceHttpsBody`]; see the [module](crate::force_https_body) for what it decides.
+    layer ForceHttpsBodyLayer;
+    /// Upgrades the URLs of https pages; see the [module](crate::force_https_body).
+    service ForceHttpsBody;
+    unit Config, owes Upgrades;
+}
+
+impl ForceHttpsBodyLayer {
+    /// With the defaults of [`UpgradePolicy`].
+    pub fn new() -> Self {
+        Self::with_policy(UpgradePolicy::new())
+    }
+
+    /// With a policy that is shared with [`upgrade_fragment`] or an [`Upgrader`].
+    pub fn with_policy(policy: UpgradePolicy) -> Self {
+        Config {
+            policy: Arc::new(policy),
+            secure_when: None,
+            asks_browser: false,
+            exempt: ExemptPaths::default(),
+        }
+        .into()
+    }
+
+    /// As [`UpgradePolicy::targets`].
+    pub fn targets(self, targets: Targets) -> Self {
+        self.policy(|policy| policy.targets(targets))
+    }
+
+    /// As [`UpgradePolicy::hosts`].
+    pub fn hosts(self, hosts: Hosts) -> Self {
+        self.policy(|policy| policy.hosts(hosts))
+    }
+
+    /// As [`UpgradePolicy::ports`].
+    pub fn ports(self, ports: Ports) -> Self {
+        self.policy(|policy| policy.ports(ports))
+    }
+
+    /// As [`UpgradePolicy::max_hold`].
+    pub fn max_hold(self, bytes: u64) -> Self {
+        self.policy(|policy| policy.max_hold(bytes))
+    }
+
+    /// As [`UpgradePolicy::report_only`]: no response is changed, not in its head either.
+    pub fn report_only(self) -> Self {
+        self.policy(UpgradePolicy::report_only)
+    }
+
+    /// As [`UpgradePolicy::on_rewrite`].
+    pub fn on_rewrite(self, on_rewrite: fn(&Rewrite<'_>)) -> Self {
+        self.policy(|policy| policy.on_rewrite(on_rewrite))
+    }
+
+    /// Which requests are secure where no [`Proxied`] says it, such as all of a listener with TLS:
+    /// `secure_when(|_| true)`. Headers are the client's word: do not read them here.
+    pub fn secure_when(mut self, is_secure: fn(&request::Parts) -> bool) -> Self {
+        edit(&mut self.config, |config| config.secure_when = Some(is_secure));
+        self
+    }
+
+    /// Adds `Content-Security-Policy: upgrade-insecure-requests` to secure pages, in a line of its own: browsers then
+    /// upgrade what scripts load, and forms, whatever [`Hosts`] says. Off unless said.
+    pub fn upgrade_insecure_requests(mut self) -> Self {
+        edit(&mut self.config, |config| config.asks_browser = true);
+        self
+    }
+
+    /// A path that is never refused: without [`Proxied`] its pages pass as they are.
+    pub fn exempt_path(mut self, path: &str) -> Self {
+        edit(&mut self.config, |config| config.exempt.add(path));
+        self
+    }
+
+    fn policy(mut self, change: impl FnOnce(UpgradePolicy) -> UpgradePolicy) -> Self {
+        edit(&mut self.config, |config| config.policy = Arc::new(change((*config.policy).clone())));
+        self
+    }
+}
+
+impl Default for ForceHttpsBodyLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Config {
+    policy: Arc<UpgradePolicy>,
+    secure_when: Option<fn(&request::Parts) -> bool>,
+    asks_browser: bool,
+    exempt: ExemptPaths,
+}
+
+impl Unit for Config {
+    type Owed = Upgrades;
+
+    fn on_request(&self, parts: &mut request::Parts) -> Result<Upgrades, Refusal> {
+        let (is_secure, varies_by) = match (parts.extensions.get::<Proxied>(), self.secure_when) {
+            (Some(proxied), _) => {
+                let field = match proxied.scheme_source() {
+                    SchemeSource::Field(field) => Some(field),
+                    SchemeSource::Listener => None,
+                };
+                (proxied.is_secure(), field)
+            }
+            (None, Some(secure_when)) => (secure_when(parts), None),
+            (None, None) if self.exempt.contains(parts) => return Ok(Upgrades(None)),
+            (None, None) => return Err(RefusalKind::LayerMissing.into()),
+        };
+        if !is_secure {
+            return Ok(Upgrades(varies_by.map(|field| Box::new(Job::Vary(field)))));
+        }
+        let has_date = list::lines(&parts.headers, &IF_RANGE).any(|line| !line.ends_with(b"\""));
+        if has_date && !self.policy.is_report_only {
+            parts.headers.remove(RANGE);
+            parts.headers.remove(IF_RANGE);
+        }
+        let own_host = match parts.extensions.get::<PublicUrl>() {
+            Some(public) => Some(public.authority()),
+            None => parts.extensions.get::<Proxied>().and_then(Proxied::host),
+        };
+        Ok(Upgrades(Some(Box::new(Job::Upgrade(Secure {
+            policy: Arc::clone(&self.policy),
+            asks_browser: self.asks_browser,
+            own_host: own_host.cloned(),
+            varies_by,
+            is_head: parts.method == Method::HEAD,
+            if_none_match: parts.headers.get_all(IF_NONE_MATCH).iter().cloned().collect(),
+        })))))
+    }
+
+    fn when_disabled(_: &mut request::Parts) -> Upgrades {
+        Upgrades(None)
+    }
+}
+
+/// What is owed to the response.
+#[derive(Debug)]
+pub struct Upgrades(Option<Box<Job>>);
+
+#[derive(Debug)]
+enum Job {
+    /// The request was plain, and a page would have been another on a secure one.
+    Vary(HeaderName),
+    Upgrade(Secure),
+}
+
+#[derive(Debug)]
+struct Secure {
+    policy: Arc<UpgradePolicy>,
+    asks_browser: bool,
+    own_host: Option<HostPort<'static>>,
+    varies_by: Option<HeaderName>,
+    is_head: bool,
+    if_none_match: Vec<HeaderValue>,
+}
+
+impl future::sealed::Sealed for Upgrades {}
+
+impl<R> Owed<R> for Upgrades
+where
+    R: Body<Data = Bytes>,
+{
+    type Body = UpgradedBody<R, R::Error>;
+
+    fn settle(self, response: Response<R>) -> Response<Self::Body> {
+        let (mut parts, body) = response.into_parts();
+        let body = match self.0.map(|job| *job) {
+            None => UpgradedBody::untouched(body),
+            Some(Job::Vary(field)) => {
+                if gate::changeable(&parts).is_some() {
+                    gate::vary(&mut parts.headers, &field);
+                }
+                UpgradedBody::untouched(body)
+            }
+            Some(Job::Upgrade(secure)) => secure.settle(&mut parts, body),
+        };
+        Response::from_parts(parts, body)
+    }
+}
+
+/// The longest page that is looked at before its head leaves.
+const MAX_LOOK: u64 = 64 * 1024;
+
+impl Secure {
+    fn settle<R>(self, parts: &mut response::Parts, body: R) -> UpgradedBody<R, R::Error>
+    where
+        R: Body<Data = Bytes>,
+    {
+        let is_report_only = self.policy.is_report_only;
+        if parts.status == StatusCode::NOT_MODIFIED {
+            if !is_report_only && gate::holds_weak_form(&self.if_none_match, &parts.headers) {
+                gate::weaken(&mut parts.headers);
+                self.vary(parts);
+            }
+            return UpgradedBody::untouched(body);
+        }
+        if self.asks_browser && !is_report_only && gate::kind(&parts.headers).is_some() {
+            gate::ask_browser(&mut parts.headers);
+        }
+        let Some(page) = gate::changeable(parts) else { return UpgradedBody::untouched(body) };
+        if body.is_end_stream() && !self.is_head {
+            return UpgradedBody::untouched(body);
+        }
+        let upgrader = match page {
+            Page::Html => Upgrader::new(Arc::clone(&self.policy)),
+            Page::Xhtml => Upgrader::xhtml(Arc::clone(&self.policy)),
+        };
+        let upgrader = match &self.own_host {
+            Some(host) => upgrader.own_host(host.clone()),
+            None => upgrader,
+        };
+        if is_report_only {
+            return UpgradedBody::streaming(body, upgrader);
+        }
+        let (body, whole) = match body.size_hint().exact().filter(|len| *len <= MAX_LOOK && !self.is_head) {
+            Some(len) => UpgradedBody::look(body, len, upgrader),
+            None => (UpgradedBody::streaming(body, upgrader), Whole::Unknown),
+        };
+        match whole {
+            Whole::Clean => return body,
+            Whole::Upgraded(len) => gate::forget_bytes(&mut parts.headers, Some(len)),
+            Whole::Unknown => gate::forget_bytes(&mut parts.headers, None),
+        }
+        self.vary(parts);
+        body
+    }
+
+    fn vary(&self, parts: &mut response::Parts) {
+        if let Some(field) = &self.varies_by {
+            gate::vary(&mut parts.headers, field);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::engine::Upgrader;
+use super::gate;
+
+pin_project! {
+    /// The inner body, with its URLs upgraded as it flows; or the inner body as it is.
+    ///
+    /// Errors are those of the inner body, `E`: what is decided by then has gone out before.
+    #[derive(Debug)]
+    pub struct UpgradedBody<R, E> {
+        #[pin]
+        inner: Inner<R>,
+        // Was read while the head of the response was held back.
+        first: Option<Result<Frame<Bytes>, E>>,
+        work: Option<Box<Work>>,
+    }
+}
+
+pin_project! {
+    #[project = InnerProj]
+    #[derive(Debug)]
+    enum Inner<R> {
+        InPlace { #[pin] body: R },
+        Boxed { body: Pin<Box<R>> },
+    }
+}
+
+#[derive(Debug)]
+struct Work {
+    /// None once the whole page is upgraded.
+    upgrader: Option<Upgrader>,
+    /// They go out after what the upgrader held.
+    trailers: Option<HeaderMap>,
+    is_at_end: bool,
+}
+
+impl<R, E> UpgradedBody<R, E> {
+    pub(super) fn untouched(body: R) -> Self {
+        Self { inner: Inner::InPlace { body }, first: None, work: None }
+    }
+
+    pub(super) fn streaming(body: R, upgrader: Upgrader) -> Self {
+        Self { inner: Inner::InPlace { body }, first: None, work: Some(Box::new(Work::new(Some(upgrader)))) }
+    }
+}
+
+/// What a look at the whole page says.
+pub(super) enum Whole {
+    /// Nothing changes.
+    Clean,
+    /// The page is this long now.
+    Upgraded(u64),
+    /// It is not there as one piece: it is upgraded as it flows.
+    Unknown,
+}
+
+impl<R> UpgradedBody<R, R::Error>
+where
+    R: Body<Data = Bytes>,
+{
+    /// Reads the body's first frame if it is there; `len` is the length of the whole body.
+    pub(super) fn look(body: R, len: u64, upgrader: Upgrader) -> (Self, Whole) {
+        let mut body = Box::pin(body);
+        // Nobody waits here: whoever takes the body polls it again, with a waker of its own.
+        let mut first = match body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(frame)) => Some(frame),
+            Poll::Ready(None) => {
+                let work = Work { is_at_end: true, ..Work::new(None) };
+                return (
+                    Self { inner: Inner::Boxed { body }, first: None, work: Some(Box::new(work)) },
+                    Whole::Clean,
+                );
+            }
+            Poll::Pending => None,
+        };
+        let page = first.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).cloned();
+        let page = page.filter(|page| u64::try_from(page.len()) == Ok(len));
+        let (upgrader, whole) = match page {
+            None => (Some(upgrader), Whole::Unknown),
+            Some(page) => match upgrader.whole(&page) {
+                None => (None, Whole::Clean),
+                Some(page) => {
+                    let len = u64::try_from(page.len()).unwrap_or(u64::MAX);
+                    first = Some(Ok(Frame::data(page)));
+                    (None, Whole::Upgraded(len))
+                }
+            },
+        };
+        // A clean body keeps its trailers, digests too.
+        let work = (!matches!(whole, Whole::Clean)).then(|| Box::new(Work::new(upgrader)));
+        (Self { inner: Inner::Boxed { body }, first, work }, whole)
+    }
+}
+
+impl Work {
+    fn new(upgrader: Option<Upgrader>) -> Self {
+        Self { upgrader, trailers: None, is_at_end: false }
+    }
+
+    fn finish(&mut self) -> Option<Frame<Bytes>> {
+        let held = self.upgrader.as_mut()?.finish();
+        (!held.is_empty()).then(|| Frame::data(held))
+    }
+
+    /// `None`: all of it waits.
+    fn upgrade(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let frame = match (frame.into_data(), &mut self.upgrader) {
+            (Ok(data), Some(upgrader)) => {
+                let is_empty = data.is_empty();
+                let ready = upgrader.push(data);
+                return (is_empty || !ready.is_empty()).then(|| Frame::data(ready));
+            }
+            (Ok(data), None) => return Some(Frame::data(data)),
+            (Err(frame), _) => frame,
+        };
+        let mut trailers = match frame.into_trailers() {
+            Ok(trailers) => trailers,
+            Err(frame) => return Some(frame),
+        };
+        gate::remove_digests(&mut trailers);
+        match self.finish() {
+            Some(held) => {
+                self.trailers = Some(trailers);
+                Some(held)
+            }
+            None => Some(Frame::trailers(trailers)),
+        }
+    }
+}
+
+impl<R> Body for UpgradedBody<R, R::Error>
+where
+    R: Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let mut this = self.project();
+        // A frame of which all waits asks for the next one at once: nobody else would wake the task.
+        loop {
+            let mut next = |cx: &mut Context<'_>| match this.first.take() {
+                Some(first) => Poll::Ready(Some(first)),
+                None => this.inner.as_mut().poll_frame(cx),
+            };
+            let Some(work) = this.work else { return next(cx) };
+            if let Some(trailers) = work.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            if work.is_at_end {
+                return Poll::Ready(None);
+            }
+            match ready!(next(cx)) {
+                Some(Ok(frame)) => {
+                    if let Some(frame) = work.upgrade(frame) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    work.is_at_end = true;
+                    return Poll::Ready(work.finish().map(Ok));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let has_work = self.work.as_ref().is_some_and(|work| {
+            work.trailers.is_some() || work.upgrader.as_ref().is_some_and(|upgrader| !upgrader.is_drained())
+        });
+        self.first.is_none() && !has_work && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let streams = self.work.as_ref().is_some_and(|work| work.upgrader.is_some());
+        if streams && !self.is_end_stream() {
+            // Each `:80` that goes makes the page shorter.
+            return SizeHint::default();
+        }
+        let inner = self.inner.size_hint();
+        let first = self.first.as_ref().and_then(|first| first.as_ref().ok()?.data_ref());
+        let Some(first) = first.and_then(|first| u64::try_from(first.len()).ok()) else { return inner };
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower().saturating_add(first));
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(first));
+        }
+        hint
+    }
+}
+
+impl<R: Body> Inner<R> {
+    fn as_body(&self) -> &R {
+        match self {
+            Self::InPlace { body } => body,
+            Self::Boxed { body } => body,
+        }
+    }
+}
+
+impl<R: Body> Body for Inner<R> {
+    type Data = R::Data;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<R::Data>, R::Error>>> {
+        match self.project() {
+            InnerProj::InPlace { body } => body.poll_frame(cx),
+            InnerProj::Boxed { body } => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.as_body().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.as_body().size_hint()
+    }
+}

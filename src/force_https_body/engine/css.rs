@@ -1,0 +1,253 @@
+//! The URLs of CSS (CSS Syntax Level 3, section 4.3): `url(..)`, `@import ".."` and the strings of `image-set(..)`.
+//!
+//! Not those of `@namespace` and `@document`, which name things and are not fetched. Escapes that spell the
+//! function, or the scheme, are not decoded: such a URL is left alone.
+
+use super::name::Name;
+use super::reference::Unit;
+use super::url::{Head, UrlScan};
+
+/// Follows a style sheet, or the value of a `style` attribute.
+#[derive(Debug, Default)]
+pub(super) struct Css {
+    state: State,
+    identifier: Name,
+    /// What a string means: the keyword of the at-rule that is open.
+    rule: Rule,
+    depth: u32,
+    /// Inside of `image-set(`: the depth at which strings are URLs.
+    image_set: Option<u32>,
+    /// Where the backslash of an escape stands.
+    escape_at: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Tokens,
+    Identifier {
+        is_at_keyword: bool,
+    },
+    Escape,
+    Slash,
+    Comment,
+    CommentStar,
+    Text {
+        quote: u8,
+        is_url: bool,
+        is_escaped: bool,
+    },
+    UrlStart,
+    UnquotedUrl {
+        is_escaped: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rule {
+    #[default]
+    Other,
+    Import,
+    /// `@namespace`, `@document`.
+    Names,
+}
+
+impl Css {
+    pub(super) fn feed(&mut self, unit: Unit, url: &mut UrlScan) -> Option<Head> {
+        match self.state {
+            State::Tokens => self.token(unit, url),
+            State::Identifier { is_at_keyword } => {
+                if is_of_identifier(unit.byte) {
+                    self.identifier.push(unit.byte);
+                    return None;
+                }
+                if unit.byte == b'\\' {
+                    // An escaped name is none that is looked for.
+                    self.identifier.push(b'\\');
+                    self.state = State::Escape;
+                    return None;
+                }
+                self.state = State::Tokens;
+                if is_at_keyword {
+                    self.at_keyword();
+                } else if unit.byte == b'(' {
+                    self.function();
+                    return None;
+                }
+                self.token(unit, url);
+            }
+            State::Escape => self.state = State::Identifier { is_at_keyword: false },
+            State::Slash => {
+                self.state = if unit.byte == b'*' { State::Comment } else { State::Tokens };
+                if self.state == State::Tokens {
+                    self.token(unit, url);
+                }
+            }
+            State::Comment if unit.byte == b'*' => self.state = State::CommentStar,
+            State::Comment => {}
+            State::CommentStar => match unit.byte {
+                b'/' => self.state = State::Tokens,
+                b'*' => {}
+                _ => self.state = State::Comment,
+            },
+            State::Text { quote, is_url, is_escaped } => {
+                return self.text(unit, quote, is_url, is_escaped, url);
+            }
+            State::UrlStart => match unit.byte {
+                byte if is_blank(byte) => {}
+                quote @ (b'"' | b'\'') => self.open_text(quote, self.rule != Rule::Names, url),
+                _ => {
+                    self.state = State::UnquotedUrl { is_escaped: false };
+                    if self.rule != Rule::Names {
+                        url.begin();
+                    }
+                    return self.unquoted(unit, false, url);
+                }
+            },
+            State::UnquotedUrl { is_escaped } => return self.unquoted(unit, is_escaped, url),
+        }
+        None
+    }
+
+    /// The style sheet ends; an open URL counts (CSS Syntax, section 4.3.6).
+    pub(super) fn end(&self, at: u64, url: &mut UrlScan) -> Option<Head> {
+        url.end(at, |byte| byte <= b' ')
+    }
+
+    fn token(&mut self, unit: Unit, url: &mut UrlScan) {
+        match unit.byte {
+            b'@' => {
+                self.identifier.clear();
+                self.state = State::Identifier { is_at_keyword: true };
+            }
+            byte if is_of_identifier(byte) => {
+                self.identifier.clear();
+                self.identifier.push(byte);
+                self.state = State::Identifier { is_at_keyword: false };
+            }
+            b'\\' => {
+                self.identifier.clear();
+                self.identifier.push(b'\\');
+                self.state = State::Escape;
+            }
+            b'/' => self.state = State::Slash,
+            quote @ (b'"' | b'\'') => {
+                let is_import = self.rule == Rule::Import;
+                let is_url = is_import || self.image_set == Some(self.depth);
+                if is_import {
+                    self.rule = Rule::Other;
+                }
+                self.open_text(quote, is_url, url);
+            }
+            b'(' => self.depth = self.depth.saturating_add(1),
+            b')' => self.close(),
+            b';' | b'{' | b'}' => (self.rule, self.depth, self.image_set) = (Rule::Other, 0, None),
+            _ => {}
+        }
+    }
+
+    fn at_keyword(&mut self) {
+        self.rule = match self.identifier.as_bytes() {
+            b"import" => Rule::Import,
+            b"namespace" | b"document" | b"-moz-document" => Rule::Names,
+            _ => Rule::Other,
+        };
+    }
+
+    /// Behind the name of a function, and its `(`.
+    fn function(&mut self) {
+        match self.identifier.as_bytes() {
+            b"url" => {
+                self.state = State::UrlStart;
+                if self.rule == Rule::Import {
+                    self.rule = Rule::Other;
+                }
+            }
+            name => {
+                self.depth = self.depth.saturating_add(1);
+                if matches!(name, b"image-set" | b"-webkit-image-set") {
+                    self.image_set = Some(self.depth);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if self.image_set == Some(self.depth) {
+            self.image_set = None;
+        }
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn open_text(&mut self, quote: u8, is_url: bool, url: &mut UrlScan) {
+        self.state = State::Text { quote, is_url, is_escaped: false };
+        if is_url {
+            url.begin();
+        }
+    }
+
+    fn text(
+        &mut self,
+        unit: Unit,
+        quote: u8,
+        is_url: bool,
+        is_escaped: bool,
+        url: &mut UrlScan,
+    ) -> Option<Head> {
+        let is_escape = self.is_escape(unit, is_escaped);
+        // An escaped line end may be two bytes.
+        let goes_on = is_escape || (is_escaped && unit.byte == b'\r');
+        self.state = State::Text { quote, is_url, is_escaped: goes_on };
+        if !is_escaped && (unit.byte == quote || is_newline(unit.byte)) {
+            self.state = State::Tokens;
+            if is_url && unit.byte == quote {
+                return self.end(unit.end, url);
+            }
+            url.abandon();
+            return None;
+        }
+        if is_url && !is_escape { self.feed_url(unit, is_escaped, url) } else { None }
+    }
+
+    fn unquoted(&mut self, unit: Unit, is_escaped: bool, url: &mut UrlScan) -> Option<Head> {
+        let is_escape = self.is_escape(unit, is_escaped);
+        self.state = State::UnquotedUrl { is_escaped: is_escape };
+        if !is_escaped && unit.byte == b')' {
+            self.state = State::Tokens;
+            return self.end(unit.end, url);
+        }
+        if is_escape { None } else { self.feed_url(unit, is_escaped, url) }
+    }
+
+    fn is_escape(&mut self, unit: Unit, is_escaped: bool) -> bool {
+        let is_escape = unit.byte == b'\\' && !is_escaped;
+        if is_escape {
+            self.escape_at = unit.start;
+        }
+        is_escape
+    }
+
+    /// `\/` is a slash; an escape of hex digits is not decoded, and the URL that it is part of left alone.
+    fn feed_url(&self, unit: Unit, is_escaped: bool, url: &mut UrlScan) -> Option<Head> {
+        if !is_escaped {
+            return url.feed(unit);
+        }
+        if unit.byte.is_ascii_hexdigit() || is_newline(unit.byte) {
+            url.abandon();
+            return None;
+        }
+        url.feed(Unit { start: self.escape_at, ..unit })
+    }
+}
+
+fn is_of_identifier(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || !byte.is_ascii()
+}
+
+fn is_newline(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r' | b'\x0c')
+}
+
+fn is_blank(byte: u8) -> bool {
+    is_newline(byte) || matches!(byte, b' ' | b'\t')
+}

@@ -1,0 +1,249 @@
+//! The engine: bytes in, bytes out, no HTTP.
+
+mod css;
+mod name;
+mod namespaces;
+mod reference;
+mod refresh;
+mod rewriter;
+mod srcset;
+mod targets;
+mod tokenizer;
+mod url;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use self::rewriter::Rewriter;
+use self::tokenizer::{Syntax, Tokenizer};
+pub(in crate::force_https_body) use self::url::UrlPort;
+use super::policy::UpgradePolicy;
+use crate::wire::host::HostPort;
+
+/// Upgrades the URLs of one page that arrives in pieces.
+///
+/// Bytes wait only from the `h` of a URL to the end of its authority (1 KiB at most), and from the URL of a `link`
+/// to its `rel` ([`max_hold`](UpgradePolicy::max_hold)); beyond that they go out as they came. What comes out does
+/// not depend on how the page is cut. There are no errors: what is no HTML is text.
+///
+/// # Cost
+///
+/// A piece in which nothing changes comes back as the same `Bytes`, without a copy; any other is copied once.
+///
+/// # Example
+///
+/// ```
+/// use std::sync::Arc;
+/// use bytes::Bytes;
+/// use tower_proxied::force_https_body::{UpgradePolicy, Upgrader};
+///
+/// let mut upgrader = Upgrader::new(Arc::new(UpgradePolicy::new()));
+/// assert_eq!(upgrader.push(Bytes::from("<p>a <img src=\"htt")), "<p>a <img src=\"");
+/// assert_eq!(upgrader.push(Bytes::from("p://cdn.example/x\">")), "https://cdn.example/x\">");
+/// assert_eq!(upgrader.finish(), "");
+/// ```
+#[derive(Debug)]
+pub struct Upgrader {
+    policy: Arc<UpgradePolicy>,
+    engine: Engine,
+}
+
+impl Upgrader {
+    /// For HTML.
+    pub fn new(policy: Arc<UpgradePolicy>) -> Self {
+        Self { policy, engine: Engine::new(Syntax::Html, None) }
+    }
+
+    /// For XHTML, where CDATA is real, `/>` closes, and no element holds raw text.
+    pub fn xhtml(policy: Arc<UpgradePolicy>) -> Self {
+        Self { policy, engine: Engine::new(Syntax::Xml, None) }
+    }
+
+    /// The host that the request asked for: what `base` and [`Hosts::same`](super::Hosts::same) look at.
+    #[must_use]
+    pub fn own_host(self, host: HostPort<'_>) -> Self {
+        let syntax = self.engine.syntax;
+        Self { engine: Engine::new(syntax, Some(host.into_owned())), ..self }
+    }
+
+    /// Takes the next piece, and gives what is decided by now: it may be empty.
+    pub fn push(&mut self, piece: Bytes) -> Bytes {
+        self.engine.push(piece, &self.policy)
+    }
+
+    /// The page ends: gives what waited.
+    pub fn finish(&mut self) -> Bytes {
+        self.engine.finish(&self.policy)
+    }
+
+    /// Upgrades a page that is there as a whole: `None` where nothing changes.
+    pub(super) fn whole(self, page: &[u8]) -> Option<Bytes> {
+        self.engine.whole(page, &self.policy)
+    }
+
+    /// Whether nothing waits.
+    pub fn is_drained(&self) -> bool {
+        self.engine.held.is_empty()
+    }
+}
+
+/// Upgrades a fragment of HTML, such as a template writes it: the `{% forcehttps %}` of Django sites.
+///
+/// # Example
+///
+/// ```
+/// use std::borrow::Cow;
+/// use tower_proxied::force_https_body::{UpgradePolicy, upgrade_fragment};
+///
+/// let policy = UpgradePolicy::new();
+/// assert_eq!(
+///     upgrade_fragment(r#"<a href="http://h/"><img src="http://h:80/a"></a>"#, &policy),
+///     r#"<a href="http://h/"><img src="https://h/a"></a>"#,
+/// );
+/// assert!(matches!(upgrade_fragment("<p>http://h/</p>", &policy), Cow::Borrowed(_)));
+/// ```
+pub fn upgrade_fragment<'a>(fragment: &'a str, policy: &UpgradePolicy) -> Cow<'a, str> {
+    // Only ASCII is put in, and taken out.
+    Engine::new(Syntax::Html, None)
+        .whole(fragment.as_bytes(), policy)
+        .and_then(|upgraded| String::from_utf8(upgraded.into()).ok())
+        .map_or(Cow::Borrowed(fragment), Cow::Owned)
+}
+
+#[derive(Debug)]
+struct Engine {
+    syntax: Syntax,
+    tokenizer: Tokenizer,
+    rewriter: Rewriter,
+    /// What is read and not yet written.
+    held: Vec<u8>,
+    /// The place of the first held byte.
+    written: u64,
+    byte_order_mark: ByteOrderMark,
+}
+
+/// Of UTF-16, which outweighs all else that is said of the encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ByteOrderMark {
+    Start,
+    First(u8),
+    Absent,
+    Utf16,
+}
+
+impl Engine {
+    fn new(syntax: Syntax, own_host: Option<HostPort<'static>>) -> Self {
+        Self {
+            syntax,
+            tokenizer: Tokenizer::new(syntax),
+            rewriter: Rewriter::new(syntax, own_host),
+            held: Vec::new(),
+            written: 0,
+            byte_order_mark: ByteOrderMark::Start,
+        }
+    }
+
+    fn push(&mut self, piece: Bytes, policy: &UpgradePolicy) -> Bytes {
+        self.read(&piece, policy);
+        let read = self.tokenizer.position();
+        let end = self.rewriter.undecided_from(read, policy).unwrap_or(read);
+        if self.rewriter.upgrades().is_empty() && self.held.is_empty() {
+            let ready = distance(self.written, end).min(piece.len());
+            self.held.extend_from_slice(piece.get(ready..).unwrap_or_default());
+            self.written = end;
+            return piece.slice(..ready);
+        }
+        self.write(&piece, end)
+    }
+
+    fn finish(&mut self, policy: &UpgradePolicy) -> Bytes {
+        let end = self.end(policy);
+        self.write(&[], end)
+    }
+
+    fn whole(mut self, page: &[u8], policy: &UpgradePolicy) -> Option<Bytes> {
+        self.read(page, policy);
+        let end = self.end(policy);
+        (!self.rewriter.upgrades().is_empty()).then(|| self.write(page, end))
+    }
+
+    fn read(&mut self, bytes: &[u8], policy: &UpgradePolicy) {
+        for byte in bytes {
+            self.byte_order_mark = match (self.byte_order_mark, *byte) {
+                (ByteOrderMark::Start, first @ (0xfe | 0xff)) => ByteOrderMark::First(first),
+                (ByteOrderMark::First(0xfe), 0xff) | (ByteOrderMark::First(0xff), 0xfe) => {
+                    ByteOrderMark::Utf16
+                }
+                (ByteOrderMark::Start | ByteOrderMark::First(_), _) => ByteOrderMark::Absent,
+                (ByteOrderMark::Absent | ByteOrderMark::Utf16, _) => break,
+            };
+        }
+        if self.byte_order_mark == ByteOrderMark::Utf16 {
+            self.tokenizer.pass(bytes.len());
+        } else {
+            self.tokenizer.read(bytes, &mut self.rewriter.with(policy));
+        }
+    }
+
+    fn end(&mut self, policy: &UpgradePolicy) -> u64 {
+        let at = self.tokenizer.position();
+        self.rewriter.with(policy).finish(self.tokenizer.is_in_tag(), at);
+        at
+    }
+
+    /// Writes what is held, and then `piece`, up to `end`, with all upgrades before it. The rest is held.
+    fn write(&mut self, piece: &[u8], end: u64) -> Bytes {
+        let start = self.written;
+        let upgrades = self.rewriter.upgrades();
+        upgrades.sort_unstable_by_key(|upgrade| upgrade.scheme_at);
+        let ready = upgrades.partition_point(|upgrade| upgrade.scheme_at < end);
+        let upgrades: Vec<_> = upgrades.drain(..ready).collect();
+        let len = distance(start, end);
+        let mut source = Source { held: &self.held, piece, start };
+        let mut out = BytesMut::with_capacity(len.saturating_add(upgrades.len()));
+        let mut at = start;
+        for upgrade in upgrades {
+            source.copy(at, upgrade.scheme_at, &mut out);
+            out.put_slice(b"https");
+            at = upgrade.scheme_at.saturating_add(4);
+            if let Some((port, port_end)) = upgrade.dropped_port {
+                source.copy(at, port, &mut out);
+                at = port_end;
+            }
+        }
+        source.copy(at, end, &mut out);
+        if len < self.held.len() {
+            self.held.drain(..len);
+            self.held.extend_from_slice(piece);
+        } else {
+            let rest = len.saturating_sub(self.held.len());
+            self.held.clear();
+            self.held.extend_from_slice(piece.get(rest..).unwrap_or_default());
+        }
+        self.written = end;
+        out.freeze()
+    }
+}
+
+/// The bytes of the stream from `start` on, in two parts.
+struct Source<'a> {
+    held: &'a [u8],
+    piece: &'a [u8],
+    start: u64,
+}
+
+impl Source<'_> {
+    fn copy(&mut self, from: u64, to: u64, out: &mut BytesMut) {
+        let (from, to) = (distance(self.start, from), distance(self.start, to));
+        let held = self.held.len();
+        out.put_slice(self.held.get(from.min(held)..to.min(held)).unwrap_or_default());
+        let (from, to) = (from.saturating_sub(held), to.saturating_sub(held));
+        out.put_slice(self.piece.get(from..to).unwrap_or_default());
+    }
+}
+
+fn distance(from: u64, to: u64) -> usize {
+    usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
+}

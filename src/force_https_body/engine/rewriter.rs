@@ -1,0 +1,395 @@
+//! What the tokens of a page mean for its URLs.
+
+use super::css::Css;
+use super::name::Name;
+use super::namespaces::{Namespace, Namespaces};
+use super::reference::{References, Unit};
+use super::refresh::Refresh;
+use super::srcset::Srcset;
+use super::targets::{FETCHED_RELATIONS, Kind, When, bit, target};
+use super::tokenizer::{Content, Sink, Syntax};
+use super::url::{Head, UrlPort, UrlScan};
+use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
+use crate::wire::host::HostPort;
+
+/// A URL whose scheme becomes `https`; both places change, or none.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    pub(super) scheme_at: u64,
+    /// The `:80` that has to go.
+    pub(super) dropped_port: Option<(u64, u64)>,
+}
+
+/// Follows the tokens of one document.
+#[derive(Debug)]
+pub(super) struct Rewriter {
+    syntax: Syntax,
+    namespaces: Namespaces,
+    /// How deep the `noscript` stands that is open.
+    noscript_depth: Option<usize>,
+    base_was_seen: bool,
+    references: References,
+    scan: Scan,
+}
+
+/// The scanners of values, and what they found.
+#[derive(Debug)]
+struct Scan {
+    own_host: Option<HostPort<'static>>,
+    tag: Tag,
+    attribute: Name,
+    kind: Option<Kind>,
+    when: When,
+    url: UrlScan,
+    srcset: Srcset,
+    css: Css,
+    refresh: Refresh,
+    word: Name,
+    word_matched: bool,
+    /// The text of a `style` element is being read.
+    is_in_style: bool,
+    upgrades: Vec<Upgrade>,
+    /// Of the tag that is open: an attribute decides on them that did not come yet.
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Tag {
+    name: Name,
+    namespace: Namespace,
+    seen: u32,
+    /// What `rel` or `http-equiv` said.
+    says_so: Option<bool>,
+    is_html_annotation: bool,
+    is_styled_font: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    upgrade: Upgrade,
+    attribute: Name,
+    /// Only for reports.
+    host: Option<String>,
+}
+
+impl Rewriter {
+    pub(super) fn new(syntax: Syntax, own_host: Option<HostPort<'static>>) -> Self {
+        Self {
+            syntax,
+            namespaces: Namespaces::new(syntax),
+            noscript_depth: None,
+            base_was_seen: false,
+            references: References::default(),
+            scan: Scan {
+                own_host,
+                tag: Tag::default(),
+                attribute: Name::default(),
+                kind: None,
+                when: When::Always,
+                url: UrlScan::default(),
+                srcset: Srcset::default(),
+                css: Css::default(),
+                refresh: Refresh::default(),
+                word: Name::default(),
+                word_matched: false,
+                is_in_style: false,
+                upgrades: Vec::new(),
+                waiting: Vec::new(),
+            },
+        }
+    }
+
+    pub(super) fn with<'a>(&'a mut self, policy: &'a UpgradePolicy) -> Reading<'a> {
+        Reading { rewriter: self, policy }
+    }
+
+    /// What is found and decided, in no order.
+    pub(super) fn upgrades(&mut self) -> &mut Vec<Upgrade> {
+        &mut self.scan.upgrades
+    }
+
+    /// The first byte that must wait. Nothing waits longer than its bound.
+    pub(super) fn undecided_from(&mut self, at: u64, policy: &UpgradePolicy) -> Option<u64> {
+        self.scan.url.release(at);
+        self.scan.waiting.retain(|waiting| policy.may_hold(waiting.upgrade.scheme_at, at));
+        let waiting = self.scan.waiting.first().map(|waiting| waiting.upgrade.scheme_at);
+        let url = self.scan.url.undecided_from();
+        waiting.into_iter().chain(url).min()
+    }
+}
+
+/// The sink of the tokenizer, under a policy.
+pub(super) struct Reading<'a> {
+    rewriter: &'a mut Rewriter,
+    policy: &'a UpgradePolicy,
+}
+
+impl Reading<'_> {
+    /// The document ends. The text of a style sheet counts to its end, a tag that is cut off does not.
+    pub(super) fn finish(&mut self, is_in_tag: bool, at: u64) {
+        if is_in_tag {
+            self.abandon_tag();
+        }
+        self.end_style(at);
+    }
+
+    fn feed(&mut self, piece: &[u8], at: u64, is_decoded: bool) {
+        let (policy, Rewriter { references, scan, .. }) = (self.policy, &mut *self.rewriter);
+        for (byte, at) in piece.iter().zip(at..) {
+            if is_decoded {
+                references.feed(*byte, at, &mut |unit| scan.feed(unit, policy));
+            } else {
+                scan.feed(Unit::literal(*byte, at), policy);
+            }
+            if scan.is_settled() {
+                break;
+            }
+        }
+    }
+
+    fn end_style(&mut self, at: u64) {
+        let Rewriter { references, scan, .. } = &mut *self.rewriter;
+        if !std::mem::take(&mut scan.is_in_style) {
+            return;
+        }
+        references.end(at, &mut |unit| scan.feed(unit, self.policy));
+        if let Some(head) = scan.css.end(at, &mut scan.url) {
+            scan.found(head, self.policy);
+        }
+        (scan.kind, scan.css) = (None, Css::default());
+    }
+}
+
+impl Sink for Reading<'_> {
+    fn start_tag(&mut self, name: &Name) {
+        self.abandon_tag();
+        let namespace = self.rewriter.namespaces.of_start_tag(name);
+        self.rewriter.scan.tag = Tag { name: *name, namespace, ..Tag::default() };
+    }
+
+    fn attribute(&mut self, name: &Name) -> bool {
+        let Rewriter { scan, base_was_seen, namespaces, .. } = &mut *self.rewriter;
+        let (element, targets) = (scan.tag.name.as_bytes(), self.policy.targets);
+        let is_in_svg = namespaces.depth() > 0;
+        // Which end tags close a place of HTML in SVG hangs on elements that are not tracked: an `image` there may
+        // be of either kind, and `href` of the one that is an `img` means nothing.
+        let as_svg =
+            || target(Namespace::Svg, element, name, targets).filter(|_| is_in_svg && element == b"image");
+        let Some(target) = target(scan.tag.namespace, element, name, targets).or_else(as_svg) else {
+            return false;
+        };
+        let bit = bit(name.as_bytes());
+        if scan.tag.seen & bit != 0 {
+            return false;
+        }
+        scan.tag.seen |= bit;
+        if target.when == When::OwnHost && std::mem::replace(base_was_seen, true) {
+            return false;
+        }
+        scan.begin(target.kind, target.when, *name);
+        self.rewriter.references = References::default();
+        true
+    }
+
+    fn value(&mut self, piece: &[u8], at: u64) {
+        if !self.rewriter.scan.is_settled() {
+            self.feed(piece, at, true);
+        }
+    }
+
+    fn value_end(&mut self, at: u64) {
+        let Rewriter { references, scan, .. } = &mut *self.rewriter;
+        references.end(at, &mut |unit| scan.feed(unit, self.policy));
+        scan.end(at, self.policy);
+    }
+
+    fn start_tag_end(&mut self, is_self_closing: bool) -> Content {
+        let Rewriter { namespaces, scan, noscript_depth, syntax, .. } = &mut *self.rewriter;
+        scan.waiting.clear();
+        let tag = &scan.tag;
+        if tag.namespace != Namespace::Html && tag.is_styled_font {
+            namespaces.break_out();
+        }
+        namespaces.start_tag_end(&tag.name, tag.namespace, tag.is_html_annotation, is_self_closing);
+        let content = match (*syntax, tag.namespace) {
+            (Syntax::Html, Namespace::Html) => content_of(&tag.name),
+            _ => Content::Markup,
+        };
+        if content == Content::Noscript {
+            noscript_depth.get_or_insert(namespaces.depth());
+        }
+        let is_empty = is_self_closing && content == Content::Markup;
+        if tag.name.is(b"style") && tag.namespace != Namespace::MathMl && !is_empty {
+            scan.begin(Kind::Css, When::Always, Name::default());
+            scan.is_in_style = true;
+            self.rewriter.references = References::default();
+        }
+        content
+    }
+
+    fn end_tag(&mut self, name: &Name, at: u64) {
+        self.end_style(at);
+        let Rewriter { namespaces, noscript_depth, .. } = &mut *self.rewriter;
+        namespaces.end_tag(name);
+        if name.is(b"noscript")
+            && let Some(depth) = noscript_depth.take()
+        {
+            namespaces.truncate(depth);
+        }
+    }
+
+    fn abandon_tag(&mut self) {
+        let scan = &mut self.rewriter.scan;
+        scan.url.abandon();
+        scan.waiting.clear();
+        (scan.kind, scan.is_in_style) = (None, false);
+    }
+
+    fn text(&mut self, piece: &[u8], at: u64, is_decoded: bool) {
+        self.feed(piece, at, is_decoded);
+    }
+
+    fn wants_text(&self) -> bool {
+        self.rewriter.scan.is_in_style
+    }
+
+    fn allows_cdata(&self) -> bool {
+        self.rewriter.namespaces.allows_cdata()
+    }
+}
+
+impl Scan {
+    fn begin(&mut self, kind: Kind, when: When, attribute: Name) {
+        (self.kind, self.when, self.attribute) = (Some(kind), when, attribute);
+        match kind {
+            Kind::Url => self.url.begin(),
+            Kind::Srcset => self.srcset = Srcset::default(),
+            Kind::Css => self.css = Css::default(),
+            Kind::Refresh => self.refresh = Refresh::default(),
+            Kind::Rel | Kind::HttpEquiv | Kind::Encoding => {
+                self.word.clear();
+                self.word_matched = false;
+            }
+            Kind::FontStyle => self.tag.is_styled_font = true,
+        }
+    }
+
+    /// Nothing that may follow in this value matters.
+    fn is_settled(&self) -> bool {
+        match self.kind {
+            None | Some(Kind::FontStyle) => true,
+            Some(Kind::Url) => self.url.is_decided(),
+            _ => false,
+        }
+    }
+
+    fn feed(&mut self, unit: Unit, policy: &UpgradePolicy) {
+        let head = match self.kind {
+            Some(Kind::Url) => self.url.feed(unit),
+            Some(Kind::Srcset) => self.srcset.feed(unit, &mut self.url),
+            Some(Kind::Css) => self.css.feed(unit, &mut self.url),
+            Some(Kind::Refresh) => self.refresh.feed(unit, &mut self.url),
+            Some(Kind::Rel) if unit.byte.is_ascii_whitespace() => {
+                self.relation();
+                None
+            }
+            Some(Kind::Rel | Kind::HttpEquiv | Kind::Encoding) => {
+                self.word.push(unit.byte);
+                None
+            }
+            Some(Kind::FontStyle) | None => None,
+        };
+        if let Some(head) = head {
+            self.found(head, policy);
+        }
+    }
+
+    fn end(&mut self, at: u64, policy: &UpgradePolicy) {
+        let head = match self.kind.take() {
+            Some(Kind::Url) => self.url.end(at, |byte| byte <= b' '),
+            Some(Kind::Srcset) => self.srcset.end(at, &mut self.url),
+            Some(Kind::Css) => self.css.end(at, &mut self.url),
+            Some(Kind::Refresh) => self.refresh.end(at, &mut self.url),
+            Some(Kind::Rel) => {
+                self.relation();
+                self.tag_says(self.word_matched, at, policy);
+                None
+            }
+            Some(Kind::HttpEquiv) => {
+                self.tag_says(self.word.is(b"refresh"), at, policy);
+                None
+            }
+            Some(Kind::Encoding) => {
+                self.tag.is_html_annotation =
+                    self.word.is(b"text/html") || self.word.is(b"application/xhtml+xml");
+                None
+            }
+            Some(Kind::FontStyle) | None => None,
+        };
+        if let Some(head) = head {
+            self.found(head, policy);
+        }
+        self.url.abandon();
+    }
+
+    fn relation(&mut self) {
+        self.word_matched |= FETCHED_RELATIONS.contains(&self.word.as_bytes());
+        self.word.clear();
+    }
+
+    fn tag_says(&mut self, so: bool, at: u64, policy: &UpgradePolicy) {
+        self.tag.says_so = Some(so);
+        for waiting in std::mem::take(&mut self.waiting) {
+            if so && policy.may_hold(waiting.upgrade.scheme_at, at) {
+                self.commit(waiting.upgrade, &waiting.attribute, waiting.host.as_deref(), policy);
+            }
+        }
+    }
+
+    fn found(&mut self, head: Head, policy: &UpgradePolicy) {
+        let Some(host) = self.url.host() else { return };
+        let is_admitted = match self.when {
+            When::OwnHost => policy.admits_base(&host, head.port, self.own_host.as_ref()),
+            When::Always | When::TagSaysSo => policy.admits(&host, head.port, self.own_host.as_ref()),
+        };
+        if !is_admitted {
+            return;
+        }
+        let dropped_port = match head.port {
+            UrlPort::Default { start, end } => Some((start, end)),
+            UrlPort::Absent | UrlPort::Explicit(_) => None,
+        };
+        let upgrade = Upgrade { scheme_at: head.scheme_at, dropped_port };
+        let host = policy.on_rewrite.map(|_| host.to_string());
+        let attribute = self.attribute;
+        match (self.when, self.tag.says_so) {
+            (When::TagSaysSo, None) => self.waiting.push(Waiting { upgrade, attribute, host }),
+            (When::TagSaysSo, Some(false)) => {}
+            _ => self.commit(upgrade, &attribute, host.as_deref(), policy),
+        }
+    }
+
+    fn commit(&mut self, upgrade: Upgrade, attribute: &Name, host: Option<&str>, policy: &UpgradePolicy) {
+        if let (Some(on_rewrite), Some(host)) = (policy.on_rewrite, host) {
+            on_rewrite(&Rewrite {
+                element: self.tag.name.as_str(),
+                attribute: attribute.as_str(),
+                host,
+                offset: upgrade.scheme_at,
+            });
+        }
+        if !policy.is_report_only {
+            self.upgrades.push(upgrade);
+        }
+    }
+}
+
+fn content_of(name: &Name) -> Content {
+    match name.as_bytes() {
+        b"title" | b"textarea" | b"style" | b"xmp" | b"iframe" | b"noembed" | b"noframes" => Content::Text,
+        b"script" => Content::Script,
+        b"plaintext" => Content::Plaintext,
+        b"noscript" => Content::Noscript,
+        _ => Content::Markup,
+    }
+}

@@ -1,0 +1,59 @@
+//! `srcset` (HTML Standard, section 4.8.4.2.2 "Parsing a srcset attribute").
+
+use super::reference::Unit;
+use super::url::{Head, UrlScan};
+
+/// Finds the URLs of a list of image candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Srcset {
+    #[default]
+    BetweenCandidates,
+    Url {
+        ends_in_comma: bool,
+    },
+    Descriptors,
+    /// A comma in parentheses ends no candidate.
+    Parentheses,
+}
+
+impl Srcset {
+    pub(super) fn feed(&mut self, unit: Unit, url: &mut UrlScan) -> Option<Head> {
+        let is_blank = matches!(unit.byte, b' ' | b'\t' | b'\n' | b'\x0c' | b'\r');
+        match self {
+            Self::BetweenCandidates => {
+                if is_blank || unit.byte == b',' {
+                    return None;
+                }
+                *self = Self::Url { ends_in_comma: false };
+                url.begin();
+                url.feed(unit)
+            }
+            Self::Url { ends_in_comma } if is_blank => {
+                *self = if *ends_in_comma { Self::BetweenCandidates } else { Self::Descriptors };
+                self.end(unit.end, url)
+            }
+            Self::Url { ends_in_comma } => {
+                *ends_in_comma = unit.byte == b',';
+                url.feed(unit)
+            }
+            Self::Descriptors => {
+                match unit.byte {
+                    b',' => *self = Self::BetweenCandidates,
+                    b'(' => *self = Self::Parentheses,
+                    _ => {}
+                }
+                None
+            }
+            Self::Parentheses => {
+                if unit.byte == b')' {
+                    *self = Self::Descriptors;
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn end(&self, at: u64, url: &mut UrlScan) -> Option<Head> {
+        url.end(at, |byte| byte == b',')
+    }
+}

@@ -1,0 +1,283 @@
+//! Which responses are pages that may be changed, and what their heads must say then.
+
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
+
+use crate::wire::list;
+
+/// The kind of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Html,
+    Xhtml,
+}
+
+/// A page whose bytes may be changed.
+pub(super) fn changeable(parts: &response::Parts) -> Option<Page> {
+    let headers = &parts.headers;
+    let is_whole = !parts.status.is_informational()
+        && !matches!(
+            parts.status,
+            StatusCode::NO_CONTENT
+                | StatusCode::RESET_CONTENT
+                | StatusCode::PARTIAL_CONTENT
+                | StatusCode::NOT_MODIFIED
+        )
+        && !headers.contains_key(CONTENT_RANGE);
+    let is_plain = elements(headers, &CONTENT_ENCODING)
+        .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"));
+    let may_transform = !elements(headers, &CACHE_CONTROL)
+        .any(|directive| before(directive, b'=').eq_ignore_ascii_case(b"no-transform"));
+    let is_shown = !list::lines(headers, &CONTENT_DISPOSITION)
+        .any(|line| list::trim(before(line, b';')).eq_ignore_ascii_case(b"attachment"));
+    let content_type = list::only_line(headers, &CONTENT_TYPE).ok()??;
+    let is_readable = charset(content_type).is_none_or(|label| is_ascii_superset(&label));
+    (is_whole && is_plain && may_transform && is_shown && is_readable).then(|| kind(headers))?
+}
+
+/// A page by its media type, which must be exactly that.
+pub(super) fn kind(headers: &HeaderMap) -> Option<Page> {
+    let content_type = list::only_line(headers, &CONTENT_TYPE).ok()??;
+    let essence = list::trim(before(content_type, b';'));
+    if essence.eq_ignore_ascii_case(b"text/html") {
+        Some(Page::Html)
+    } else {
+        essence.eq_ignore_ascii_case(b"application/xhtml+xml").then_some(Page::Xhtml)
+    }
+}
+
+/// What the head says of the bytes as they were: lengths, offsets, checksums, a strong validator (RFC 9110,
+/// sections 8.6, 8.8.1 and 14.3; RFC 9530).
+pub(super) fn forget_bytes(headers: &mut HeaderMap, len: Option<u64>) {
+    match len {
+        Some(len) if headers.contains_key(CONTENT_LENGTH) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        _ => {
+            headers.remove(CONTENT_LENGTH);
+        }
+    }
+    headers.remove(ACCEPT_RANGES);
+    remove_digests(headers);
+    weaken(headers);
+}
+
+pub(super) fn remove_digests(headers: &mut HeaderMap) {
+    for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
+        headers.remove(name);
+    }
+}
+
+/// A strong entity tag becomes weak; what is no tag goes, since it cannot.
+pub(super) fn weaken(headers: &mut HeaderMap) {
+    let weak = match list::only_line(headers, &ETAG) {
+        Ok(None) => return,
+        Ok(Some(tag)) if tag.strip_prefix(b"W/").is_some_and(is_opaque_tag) => return,
+        Ok(Some(tag)) if is_opaque_tag(tag) => HeaderValue::from_bytes(&[b"W/", tag].concat()).ok(),
+        _ => None,
+    };
+    match weak {
+        Some(weak) => {
+            headers.insert(ETAG, weak);
+        }
+        None => {
+            headers.remove(ETAG);
+        }
+    }
+}
+
+/// Whether the client holds the weak form of the response's strong tag: then it is of a page that was changed.
+pub(super) fn holds_weak_form(if_none_match: &[HeaderValue], headers: &HeaderMap) -> bool {
+    let Ok(Some(tag)) = list::only_line(headers, &ETAG) else { return false };
+    let weak = [b"W/", tag].concat();
+    is_opaque_tag(tag)
+        && if_none_match.iter().any(|line| line.as_bytes().windows(weak.len()).any(|part| part == weak))
+}
+
+/// The field decided what is served (RFC 9110, section 12.5.5).
+pub(super) fn vary(headers: &mut HeaderMap, field: &HeaderName) {
+    let says_so = |member: &[u8]| member == b"*" || member.eq_ignore_ascii_case(field.as_str().as_bytes());
+    if !elements(headers, &VARY).any(says_so) {
+        headers.append(VARY, HeaderValue::from(field.clone()));
+    }
+}
+
+pub(super) fn ask_browser(headers: &mut HeaderMap) {
+    const DIRECTIVE: &str = "upgrade-insecure-requests";
+    let asks = list::lines(headers, &CONTENT_SECURITY_POLICY)
+        .flat_map(|line| line.split(|byte| matches!(byte, b';' | b',')))
+        .any(|directive| list::trim(directive).eq_ignore_ascii_case(DIRECTIVE.as_bytes()));
+    if !asks {
+        headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static(DIRECTIVE));
+    }
+}
+
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    list::from_right(list::lines(headers, name)).map(|element| element.bytes)
+}
+
+fn before(bytes: &[u8], end: u8) -> &[u8] {
+    bytes.split(|byte| *byte == end).next().unwrap_or_default()
+}
+
+/// RFC 9110, section 8.8.3.
+fn is_opaque_tag(tag: &[u8]) -> bool {
+    let inner = tag.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inner.is_some_and(|inner| inner.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..)))
+}
+
+/// The first parameter `charset` that is not empty, without quotes.
+fn charset(content_type: &[u8]) -> Option<Vec<u8>> {
+    content_type.split(|byte| *byte == b';').skip(1).find_map(|parameter| {
+        let equals = parameter.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = parameter.split_at_checked(equals)?;
+        let value = list::trim(value.strip_prefix(b"=")?);
+        let value = value.strip_prefix(b"\"").map_or(value, |value| before(value, b'"'));
+        let value = list::trim(value);
+        (list::trim(name).eq_ignore_ascii_case(b"charset") && !value.is_empty())
+            .then(|| value.to_ascii_lowercase())
+    })
+}
+
+/// The labels of the encodings in which the bytes of ASCII stand for nothing else where markup begins or ends
+/// (Encoding Standard, section 4.2): all but UTF-16, ISO-2022-JP and those that are replaced.
+fn is_ascii_superset(label: &[u8]) -> bool {
+    const LABELS: &[&str] = &[
+        "unicode-1-1-utf-8",
+        "unicode11utf8",
+        "unicode20utf8",
+        "utf-8",
+        "utf8",
+        "x-unicode20utf8",
+        "866",
+        "cp866",
+        "csibm866",
+        "ibm866",
+        "arabic",
+        "asmo-708",
+        "ecma-114",
+        "ecma-118",
+        "elot_928",
+        "greek",
+        "greek8",
+        "sun_eu_greek",
+        "cyrillic",
+        "hebrew",
+        "visual",
+        "logical",
+        "l1",
+        "l2",
+        "l3",
+        "l4",
+        "l5",
+        "l6",
+        "l9",
+        "latin1",
+        "latin2",
+        "latin3",
+        "latin4",
+        "latin5",
+        "latin6",
+        "ascii",
+        "us-ascii",
+        "ansi_x3.4-1968",
+        "csisolatin1",
+        "csisolatin2",
+        "csisolatin3",
+        "csisolatin4",
+        "csisolatin5",
+        "csisolatin6",
+        "csisolatin9",
+        "csisolatinarabic",
+        "csisolatincyrillic",
+        "csisolatingreek",
+        "csisolatinhebrew",
+        "csiso88596e",
+        "csiso88596i",
+        "csiso88598e",
+        "csiso88598i",
+        "iso-ir-100",
+        "iso-ir-101",
+        "iso-ir-109",
+        "iso-ir-110",
+        "iso-ir-126",
+        "iso-ir-127",
+        "iso-ir-138",
+        "iso-ir-144",
+        "iso-ir-148",
+        "iso-ir-157",
+        "iso-ir-58",
+        "iso-ir-149",
+        "cskoi8r",
+        "koi",
+        "koi8",
+        "koi8-r",
+        "koi8_r",
+        "koi8-ru",
+        "koi8-u",
+        "csmacintosh",
+        "mac",
+        "macintosh",
+        "x-mac-roman",
+        "x-mac-cyrillic",
+        "x-mac-ukrainian",
+        "dos-874",
+        "tis-620",
+        "windows-874",
+        "chinese",
+        "csgb2312",
+        "csiso58gb231280",
+        "gb2312",
+        "gb_2312",
+        "gb_2312-80",
+        "gbk",
+        "x-gbk",
+        "gb18030",
+        "big5",
+        "big5-hkscs",
+        "cn-big5",
+        "csbig5",
+        "x-x-big5",
+        "cseucpkdfmtjapanese",
+        "euc-jp",
+        "x-euc-jp",
+        "csshiftjis",
+        "ms932",
+        "ms_kanji",
+        "shift-jis",
+        "shift_jis",
+        "sjis",
+        "windows-31j",
+        "x-sjis",
+        "cseuckr",
+        "csksc56011987",
+        "euc-kr",
+        "korean",
+        "ks_c_5601-1987",
+        "ks_c_5601-1989",
+        "ksc5601",
+        "ksc_5601",
+        "windows-949",
+        "x-user-defined",
+    ];
+    LABELS.iter().any(|known| known.as_bytes() == label) || is_numbered(label)
+}
+
+/// `iso-8859-n` with its variants, `windows-125n` and `cp125n`.
+fn is_numbered(label: &[u8]) -> bool {
+    let after = |start: &str| label.strip_prefix(start.as_bytes());
+    if let Some(rest) = ["windows-125", "cp125", "x-cp125"].into_iter().find_map(after) {
+        return matches!(rest, [b'0'..=b'8']);
+    }
+    let Some(rest) = ["iso-8859-", "iso8859-", "iso_8859-", "iso8859"].into_iter().find_map(after) else {
+        return false;
+    };
+    let part = rest.strip_suffix(b":1987").or_else(|| rest.strip_suffix(b":1988")).unwrap_or(rest);
+    matches!(
+        part,
+        [b'1'..=b'9'] | [b'1', b'0' | b'1' | b'3' | b'4' | b'5' | b'6'] | b"6-e" | b"6-i" | b"8-e" | b"8-i"
+    )
+}

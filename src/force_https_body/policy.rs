@@ -1,0 +1,339 @@
+use std::fmt;
+use std::ops::BitOr;
+
+use super::engine::UrlPort;
+use crate::wire::host::{Host, HostPort};
+
+/// What is upgraded, and what is left alone.
+///
+/// Unless said otherwise: every attribute from which a browser fetches on its own, on every host that a browser
+/// would not load over `http` anyway, with the port as written.
+///
+/// # Example
+///
+/// ```
+/// use tower_proxied::force_https_body::{Hosts, Targets, UpgradePolicy, upgrade_fragment};
+///
+/// let policy = UpgradePolicy::new()
+///     .targets(Targets::DEFAULT | Targets::FORM_ACTION)
+///     .hosts(Hosts::upgradable().deny(["legacy.example"])?);
+/// let form = r#"<form action="http://h/"><img src="http://legacy.example/"></form>"#;
+/// assert_eq!(
+///     upgrade_fragment(form, &policy),
+///     r#"<form action="https://h/"><img src="http://legacy.example/"></form>"#,
+/// );
+/// # Ok::<(), tower_proxied::force_https_body::HostPatternError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct UpgradePolicy {
+    pub(super) targets: Targets,
+    hosts: Hosts,
+    ports: Ports,
+    max_hold: u64,
+    pub(super) is_report_only: bool,
+    pub(super) on_rewrite: Option<fn(&Rewrite<'_>)>,
+}
+
+impl UpgradePolicy {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self {
+            targets: Targets::DEFAULT,
+            hosts: Hosts::upgradable(),
+            ports: Ports::Keep,
+            max_hold: 8192,
+            is_report_only: false,
+            on_rewrite: None,
+        }
+    }
+
+    /// Which attributes are looked at. [`Targets::DEFAULT`] unless said.
+    pub fn targets(self, targets: Targets) -> Self {
+        Self { targets, ..self }
+    }
+
+    /// Which hosts are asked over https. [`Hosts::upgradable`] unless said.
+    pub fn hosts(self, hosts: Hosts) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// What becomes of explicit ports. [`Ports::Keep`] unless said.
+    pub fn ports(self, ports: Ports) -> Self {
+        Self { ports, ..self }
+    }
+
+    /// How many bytes of a `link` may wait for its `rel`. 8192 unless said. Beyond it the URL is left alone.
+    pub fn max_hold(self, bytes: u64) -> Self {
+        Self { max_hold: bytes, ..self }
+    }
+
+    /// Changes nothing; only the function of [`on_rewrite`](Self::on_rewrite) is told.
+    pub fn report_only(self) -> Self {
+        Self { is_report_only: true, ..self }
+    }
+
+    /// Is told of each URL that is upgraded: for finding the templates that still write `http://`.
+    pub fn on_rewrite(self, on_rewrite: fn(&Rewrite<'_>)) -> Self {
+        Self { on_rewrite: Some(on_rewrite), ..self }
+    }
+
+    pub(super) fn may_hold(&self, from: u64, at: u64) -> bool {
+        at.saturating_sub(from) <= self.max_hold
+    }
+
+    pub(super) fn admits(&self, host: &Host<'_>, port: UrlPort, own: Option<&HostPort<'static>>) -> bool {
+        let is_port_fine = match (self.ports, port) {
+            (Ports::SkipExplicit, UrlPort::Explicit(_)) => false,
+            (Ports::Keep | Ports::SkipExplicit, _) => true,
+        };
+        is_port_fine && self.hosts.admit(host, own)
+    }
+
+    /// A base gives its origin to all relative URLs of the page: it is upgraded where it is the page's own.
+    pub(super) fn admits_base(
+        &self,
+        host: &Host<'_>,
+        port: UrlPort,
+        own: Option<&HostPort<'static>>,
+    ) -> bool {
+        let is_own = own.is_some_and(|own| {
+            let is_own_port = match port {
+                UrlPort::Explicit(port) => own.port() == Some(port),
+                UrlPort::Absent | UrlPort::Default { .. } => true,
+            };
+            own.host() == host && is_own_port
+        });
+        is_own && !is_local_name(host) && !any_matches(&self.hosts.deny, host)
+    }
+}
+
+impl Default for UpgradePolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A set of attributes that hold URLs; sets are joined by `|`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Targets(u8);
+
+impl Targets {
+    /// What a browser fetches as a part of the page (Mixed Content, section 5.3; Upgrade Insecure Requests,
+    /// section 3.2): `src`, `srcset`, `poster`, `data`, `background` of the elements of HTML that have them; `href`
+    /// and `imagesrcset` of `link` by its `rel`; `href` and `xlink:href` of `image`, `feImage`, `use` and `script` in
+    /// SVG; `url(..)`, `@import` and `image-set(..)` in `style` attributes and elements; `href` of `base` where it is
+    /// the page's own host. Always in the set.
+    pub const DEFAULT: Self = Self(0);
+    /// `action` of `form`, `formaction` of `button` and `input`.
+    pub const FORM_ACTION: Self = Self(1);
+    /// `href` of `link` whatever its `rel` is, `canonical` and `alternate` too.
+    pub const LINK_ANY_REL: Self = Self(2);
+    /// The URL of `<meta http-equiv=refresh>`.
+    pub const META_REFRESH: Self = Self(4);
+    /// Attributes `data-..`, from which scripts load images later. Those whose names end in `srcset` are read as such.
+    pub const DATA_ATTRIBUTES: Self = Self(8);
+
+    pub(super) fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl Default for Targets {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl BitOr for Targets {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Hosts that are asked over https.
+///
+/// A pattern is a host (`cdn.example`, `192.0.2.7`), or a domain with all below it (`.example.com`). What is denied is
+/// left alone whatever else is said; what is allowed is upgraded though the rule would not.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Hosts {
+    rule: Rule,
+    allow: Vec<HostPattern>,
+    deny: Vec<HostPattern>,
+}
+
+#[derive(Clone, Debug)]
+enum Rule {
+    Upgradable,
+    Same,
+    Only,
+}
+
+impl Hosts {
+    /// All but those that a browser loads over `http` or does not upgrade itself: `localhost`, names below it, and IP
+    /// addresses in every spelling (Secure Contexts, section 3.1; Mixed Content, section 4.1).
+    pub fn upgradable() -> Self {
+        Self { rule: Rule::Upgradable, allow: Vec::new(), deny: Vec::new() }
+    }
+
+    /// Only the host that the request asked for; none where it is not known.
+    pub fn same() -> Self {
+        Self { rule: Rule::Same, ..Self::upgradable() }
+    }
+
+    /// Only these.
+    ///
+    /// # Errors
+    ///
+    /// What is no pattern.
+    pub fn only<I>(patterns: I) -> Result<Self, HostPatternError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Self { rule: Rule::Only, ..Self::upgradable() }.allow(patterns)
+    }
+
+    /// These too.
+    ///
+    /// # Errors
+    ///
+    /// What is no pattern.
+    pub fn allow<I>(mut self, patterns: I) -> Result<Self, HostPatternError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        extend(&mut self.allow, patterns)?;
+        Ok(self)
+    }
+
+    /// These never.
+    ///
+    /// # Errors
+    ///
+    /// What is no pattern.
+    pub fn deny<I>(mut self, patterns: I) -> Result<Self, HostPatternError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        extend(&mut self.deny, patterns)?;
+        Ok(self)
+    }
+
+    fn admit(&self, host: &Host<'_>, own: Option<&HostPort<'static>>) -> bool {
+        if any_matches(&self.deny, host) {
+            return false;
+        }
+        any_matches(&self.allow, host)
+            || match self.rule {
+                Rule::Upgradable => matches!(host, Host::Name(_)) && !is_local_name(host),
+                Rule::Same => own.is_some_and(|own| own.host() == host),
+                Rule::Only => false,
+            }
+    }
+}
+
+/// What becomes of a URL with a port that is not 80. `:80` always goes, since it says what the scheme says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ports {
+    /// The URL is upgraded, and keeps its port: as browsers do.
+    #[default]
+    Keep,
+    /// The URL is left alone.
+    SkipExplicit,
+}
+
+/// A URL that is upgraded, or would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rewrite<'a> {
+    /// The element's name, in lower case.
+    pub element: &'a str,
+    /// The attribute's name, in lower case; empty for the text of a `style` element.
+    pub attribute: &'a str,
+    /// The host, as a browser reads it. It stands in the page: escape it before you print it.
+    pub host: &'a str,
+    /// Where the scheme stands in the page, in bytes.
+    pub offset: u64,
+}
+
+/// A text that is no host pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPatternError {
+    item: Box<str>,
+}
+
+impl HostPatternError {
+    /// The offending item.
+    pub fn item(&self) -> &str {
+        &self.item
+    }
+}
+
+impl fmt::Display for HostPatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host pattern {:?} is refused: it must be a host without a port, or .domain", self.item)
+    }
+}
+
+impl std::error::Error for HostPatternError {}
+
+#[derive(Clone, Debug)]
+enum HostPattern {
+    Exactly(Host<'static>),
+    /// A domain and all below it.
+    Under(Box<str>),
+}
+
+impl HostPattern {
+    fn parse(text: &str) -> Option<Self> {
+        let (name, is_domain) = text.strip_prefix('.').map_or((text, false), |name| (name, true));
+        match (Host::parse(name.as_bytes())?.into_owned(), is_domain) {
+            (Host::Name(name), true) => Some(Self::Under(name.as_ref().into())),
+            (_, true) => None,
+            (host, false) => Some(Self::Exactly(host)),
+        }
+    }
+
+    fn matches(&self, host: &Host<'_>) -> bool {
+        match (self, host) {
+            (Self::Exactly(pattern), host) => pattern == host,
+            (Self::Under(domain), Host::Name(name)) => is_under(name, domain),
+            (Self::Under(_), _) => false,
+        }
+    }
+}
+
+fn extend<I>(list: &mut Vec<HostPattern>, patterns: I) -> Result<(), HostPatternError>
+where
+    I: IntoIterator,
+    I::Item: AsRef<str>,
+{
+    for text in patterns {
+        let text = text.as_ref();
+        list.push(HostPattern::parse(text).ok_or_else(|| HostPatternError { item: text.into() })?);
+    }
+    Ok(())
+}
+
+fn any_matches(patterns: &[HostPattern], host: &Host<'_>) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(host))
+}
+
+/// Trustworthy without TLS (Secure Contexts, section 3.1).
+fn is_local_name(host: &Host<'_>) -> bool {
+    matches!(host, Host::Name(name) if is_under(name, "localhost"))
+}
+
+/// `domain`, or a name below it.
+fn is_under(name: &str, domain: &str) -> bool {
+    let start = name.len().checked_sub(domain.len());
+    let Some((above, end)) = start.and_then(|start| name.split_at_checked(start)) else { return false };
+    end.eq_ignore_ascii_case(domain) && (above.is_empty() || above.ends_with('.'))
+}
