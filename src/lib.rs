@@ -136,11 +136,11 @@ pub mod sticky_route;
 pub mod trust;
 pub mod wire;
 
+#[doc(inline)]
+pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
 #[cfg(feature = "force-https-body")]
 #[doc(inline)]
 pub use crate::force_https_body::{ForceHttpsBody, ForceHttpsBodyLayer};
-#[doc(inline)]
-pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
 #[doc(inline)]
 pub use crate::forced_host::{ForcedHost, ForcedHostLayer, PublicUrl};
 #[doc(inline)]
