@@ -11,6 +11,8 @@
 
 #[path = "support/front.rs"]
 mod front;
+#[path = "support/serve.rs"]
+mod serve;
 #[path = "support/tls.rs"]
 mod tls;
 
@@ -22,8 +24,6 @@ use std::str::FromStr;
 use axum::body::Body;
 use clap::Parser;
 use http::{HeaderName, Request, Response};
-use tokio::net::TcpListener;
-use tokio_rustls::rustls::crypto::ring;
 use tower::ServiceBuilder;
 use tower_proxied::forwarded_for::{Claims, Written};
 use tower_proxied::sticky_route::RouteCookie;
@@ -31,7 +31,8 @@ use tower_proxied::{
     ForwardedForLayer, Identity, Proof, Proxied, ProxyRemoteUserLayer, Secret, TrustedProxies,
 };
 
-use self::front::{BasicAuth, Error, FrontConfig, FrontMember, Listener};
+use self::front::{BasicAuth, FrontConfig, FrontMember, random_key};
+use self::serve::{Error, Listener, bind, interrupted};
 
 /// A reverse proxy with sticky sessions.
 #[derive(Parser)]
@@ -77,15 +78,6 @@ impl FromStr for CookieFlag {
             _ => return Err(format!("{kind:?} is none of insert, opaque, managed-suffix, suffix")),
         }))
     }
-}
-
-fn random_key() -> Result<[u8; 32], String> {
-    let mut key = [0; 32];
-    ring::default_provider()
-        .secure_random
-        .fill(&mut key)
-        .map_err(|_| String::from("this system gives no random bytes for a key"))?;
-    Ok(key)
 }
 
 // The two flags below hold secrets, and clap repeats what it refuses: they are read here instead.
@@ -151,17 +143,6 @@ async fn front_end(flags: Flags) -> Result<(), Error> {
     }
     println!("Ctrl-C ends it");
     front::serve(config, listeners, interrupted()).await
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}").into())
-}
-
-async fn interrupted() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        eprintln!("front_end: Ctrl-C will not be heard: {error}");
-        std::future::pending::<()>().await;
-    }
 }
 
 /// An application server that tells what it believes.

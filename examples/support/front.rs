@@ -7,7 +7,6 @@
 //! `ForwardedFor` trusts nobody here: it leaves in `Proxied` by which scheme the client came, for the cookie's `Secure`.
 #![allow(dead_code, reason = "each example takes what it needs")]
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -23,25 +22,16 @@ use hyper::upgrade::{self, OnUpgrade};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::crypto::ring;
+use tower::{ServiceBuilder, ServiceExt};
 use tower_proxied::errors_to_502::{ErrorsTo502Layer, MemberError};
 use tower_proxied::front::{SetForwardedLayer, SetRemoteUserLayer, Target, UpstreamLayer};
 use tower_proxied::sticky_route::{Member, Phase, RequestBody, Role, RouteCookie, StickyRoute};
 use tower_proxied::wire::list;
 use tower_proxied::{DetachedUser, ForwardedForLayer, PeerAddr, Scheme, Secret, TrustedProxies};
 
-pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// How long open requests may take once the front end is told to stop.
-const GRACE: Duration = Duration::from_secs(10);
+use crate::serve::{self, Answer, Error, Listener};
 
 #[derive(Clone, Debug)]
 pub(crate) struct FrontConfig {
@@ -144,20 +134,14 @@ impl fmt::Debug for BasicAuth {
     }
 }
 
-/// A socket to serve, with TLS or without.
-pub(crate) struct Listener {
-    socket: TcpListener,
-    tls: Option<TlsAcceptor>,
-}
-
-impl Listener {
-    pub(crate) fn http(socket: TcpListener) -> Self {
-        Self { socket, tls: None }
-    }
-
-    pub(crate) fn https(socket: TcpListener, tls: TlsAcceptor) -> Self {
-        Self { socket, tls: Some(tls) }
-    }
+/// A key for opaque cookies, of this process alone.
+pub(crate) fn random_key() -> Result<[u8; 32], String> {
+    let mut key = [0; 32];
+    ring::default_provider()
+        .secure_random
+        .fill(&mut key)
+        .map_err(|_| String::from("this system gives no random bytes for a key"))?;
+    Ok(key)
 }
 
 /// Serves all listeners until `stop` is ready, and then for as long as open requests take, ten seconds at most.
@@ -167,22 +151,15 @@ pub(crate) async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let balanced = balanced(&config)?;
-    let (stopping, _) = watch::channel(());
-    let mut serving = JoinSet::new();
-    for listener in listeners {
-        let port = listener.socket.local_addr()?.port();
-        let scheme = if listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        let (config, balanced) = (config.clone(), balanced.clone());
-        serving.spawn(accept(listener, stopping.subscribe(), move |peer| {
-            stack(&config, peer, scheme, port, balanced.clone())
-        }));
-    }
-    stop.await;
-    drop(stopping);
-    while let Some(served) = serving.join_next().await {
-        served?;
-    }
-    Ok(())
+    let served = listeners
+        .into_iter()
+        .map(|listener| {
+            let (scheme, port) = (listener.scheme(), listener.address()?.port());
+            let (config, balanced) = (config.clone(), balanced.clone());
+            Ok((listener, move |peer| stack(&config, peer, scheme, port, balanced.clone())))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    serve::serve(served, stop).await
 }
 
 /// A line for each member that does not answer. It may come up later: this is no error.
@@ -204,33 +181,6 @@ fn host_and_port(target: &Target) -> String {
     let authority = target.authority();
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     if has_port { authority.into() } else { format!("{authority}:{}", target.scheme().default_port()) }
-}
-
-/// What answers a request, whichever part of the front end it is.
-pub(crate) trait Answer:
-    Service<
-        Request<Incoming>,
-        Response = Response<Self::Body>,
-        Error = Infallible,
-        Future: Future<Output = Result<Response<Self::Body>, Infallible>> + Send + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
-    type Body: http_body::Body<Data = Bytes, Error: Into<Error>> + Send + 'static;
-}
-
-impl<S, R> Answer for S
-where
-    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    R: http_body::Body<Data = Bytes, Error: Into<Error>> + Send + 'static,
-{
-    type Body = R;
 }
 
 /// All members under one roof, over one HTTP client.
@@ -340,60 +290,4 @@ fn unauthorized() -> Response<Full<Bytes>> {
 /// In a time that tells nothing of where two texts of one length differ.
 fn is_equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
-}
-
-/// Serves one listener until `stopping` is closed.
-async fn accept<S, F>(listener: Listener, mut stopping: watch::Receiver<()>, stack: F)
-where
-    S: Answer,
-    F: Fn(SocketAddr) -> S + Send + 'static,
-{
-    let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.socket.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
-            _ = stopping.changed() => break,
-        };
-        let (socket, peer) = match accepted {
-            Ok(accepted) => accepted,
-            // Out of file descriptors, say: those in use come back.
-            Err(error) => {
-                eprintln!("front end: cannot accept: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let _ = socket.set_nodelay(true);
-        let (service, watcher, tls) = (stack(peer), graceful.watcher(), listener.tls.clone());
-        connections.spawn(async move {
-            match tls {
-                None => connection(socket, service, watcher).await,
-                Some(tls) => {
-                    if let Ok(Ok(socket)) = tokio::time::timeout(GRACE, tls.accept(socket)).await {
-                        connection(socket, service, watcher).await;
-                    }
-                }
-            }
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        eprintln!("front end: requests that took longer than {GRACE:?} were cut off");
-    }
-}
-
-/// HTTP/1.1 or HTTP/2, by ALPN or by the first bytes. An error is the end of this connection and of nothing else.
-async fn connection<I, S>(socket: I, service: S, watcher: Watcher)
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Answer,
-{
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new());
-    server.http2().timer(TokioTimer::new());
-    let connection =
-        server.serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(service));
-    let _ = watcher.watch(connection.into_owned()).await;
 }

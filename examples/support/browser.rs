@@ -1,0 +1,106 @@
+//! A browser as far as the demo needs one: a connection per request, and a jar of cookies.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpSocket;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+#[derive(Default)]
+pub(crate) struct Browser {
+    tls: Option<Arc<ClientConfig>>,
+    jar: BTreeMap<String, String>,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+impl Browser {
+    pub(crate) fn plain() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn secure(trusting: Arc<ClientConfig>) -> Self {
+        Self { tls: Some(trusting), jar: BTreeMap::new() }
+    }
+
+    /// The value of a cookie in the jar.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        self.jar.get(name).map(String::as_str)
+    }
+
+    /// `GET target` with these lines, from that source address.
+    pub(crate) async fn get(
+        &mut self,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        target: &str,
+        lines: &[(&str, &str)],
+    ) -> Result<Answer, String> {
+        let text = |error: &dyn std::fmt::Display| format!("GET {target} at {to}: {error}");
+        let socket = TcpSocket::new_v4().map_err(|error| text(&error))?;
+        if let Some(from) = from {
+            socket.bind((from, 0).into()).map_err(|error| text(&error))?;
+        }
+        let stream = socket.connect(to).await.map_err(|error| text(&error))?;
+        let mut request = Request::get(target).header(header::HOST, to.to_string());
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        if !self.jar.is_empty() {
+            let pairs: Vec<_> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request = request.header(header::COOKIE, pairs.join("; "));
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| text(&error))?;
+        let answer = match &self.tls {
+            None => exchange(stream, request).await,
+            Some(config) => {
+                let name = ServerName::from(to.ip());
+                let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
+                exchange(stream.map_err(|error| text(&error))?, request).await
+            }
+        };
+        let answer = answer.map_err(|error| text(&error))?;
+        self.keep_cookies(&answer.headers);
+        Ok(answer)
+    }
+
+    fn keep_cookies(&mut self, headers: &HeaderMap) {
+        for line in headers.get_all(header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok()) {
+            let pair = line.split(';').next().unwrap_or_default();
+            if let Some((name, value)) = pair.split_once('=') {
+                self.jar.insert(name.trim().to_owned(), value.trim().to_owned());
+            }
+        }
+    }
+}
+
+async fn exchange<I>(stream: I, request: Request<Empty<Bytes>>) -> Result<Answer, hyper::Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned();
+    connection.abort();
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
+}
