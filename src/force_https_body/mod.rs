@@ -18,8 +18,9 @@
 //!    `Accept-Ranges`, `Content-MD5` and the digests of RFC 9530 and RFC 3230, in the trailers too. A strong `ETag`
 //!    becomes weak, a malformed one goes (RFC 9110, section 8.8). `Last-Modified` stays: so that no client puts
 //!    ranges of two versions together, a secure request with a date in `If-Range` loses its `Range`.
-//! 5. If a field decided that the request was secure, the page has it in its `Vary`, on plain requests too.
-//! 6. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]. A URL must begin (but for white
+//! 5. In the head: targets of `Link` fields by their relation (RFC 8288), as those of `link` elements.
+//! 6. If a field decided that the request was secure, the page has it in its `Vary`, on plain requests too.
+//! 7. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]. A URL must begin (but for white
 //!    space) with the four letters `http`, `:` and two slashes of either kind, the latter three as such or as
 //!    character references. `:80` goes with the scheme. Of two attributes of one name the first counts.
 //!
@@ -78,6 +79,7 @@
 mod body;
 mod engine;
 mod gate;
+mod link_header;
 mod policy;
 
 use std::sync::Arc;
@@ -320,6 +322,9 @@ impl Secure {
         };
         if is_report_only {
             return UpgradedBody::streaming(body, upgrader);
+        }
+        if link_header::upgrade(&mut parts.headers, &self.policy, self.own_host.as_ref()) {
+            self.vary(parts);
         }
         let (body, whole) = match body.size_hint().exact().filter(|len| *len <= MAX_LOOK && !self.is_head) {
             Some(len) => UpgradedBody::look(body, len, upgrader),
