@@ -56,9 +56,15 @@ kinds! {
     /// No peer information in the request's extensions: the service is wired wrongly.
     NoPeer => INTERNAL_SERVER_ERROR, "13",
         "no peer address: serve with into_make_service_with_connect_info::<PeerAddr>(), or put PeerAddr::layer(..) around each connection";
-    /// A layer needs the extension of another layer that did not run.
-    LayerMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: use_proxied() needs ForwardedForLayer outside of this layer";
+    /// Something needs the extension that `ForwardedFor` leaves, and it did not run.
+    ProxiedMissing => INTERNAL_SERVER_ERROR, "13",
+        "layer missing: ForwardedForLayer must stand outside of what reads Proxied, such as use_proxied() and from_proxied()";
+    /// Something needs the extension that `ForcedHost` leaves, and it did not run, or not for this path.
+    PublicUrlMissing => INTERNAL_SERVER_ERROR, "13",
+        "layer missing: ForcedHostLayer must stand outside of what reads PublicUrl; exempt paths have none";
+    /// Something needs the extension that `ScriptNamePrefix` leaves, and it did not run, or not for this path.
+    ScriptNameMissing => INTERNAL_SERVER_ERROR, "13",
+        "layer missing: ScriptNamePrefixLayer must stand outside of what reads ScriptName; exempt paths have none";
     /// The trusted proxy named no client, and the policy wants one.
     ClientMissing => BAD_REQUEST, "3",
         "client address missing: the trusted proxy sent no address list; let it write the configured header";
@@ -90,6 +96,12 @@ kinds! {
         "identity malformed: the proxy must send exactly one readable user";
     /// Identity headers from a peer that proved nothing.
     IdentityForged => FORBIDDEN, "7", "identity headers are not accepted from this peer";
+    /// Something needs the extension that `ProxyRemoteUser` leaves, and it did not run.
+    IdentityMissing => INTERNAL_SERVER_ERROR, "13",
+        "layer missing: ProxyRemoteUserLayer must stand outside of what reads RemoteUser or Identity";
+    /// The front end knows a user whom its headers cannot carry.
+    IdentityUnwritable => INTERNAL_SERVER_ERROR, "13",
+        "identity unwritable: the encoding or the separator of the identity headers cannot carry this user";
     /// The user is of a realm that is not accepted.
     ForeignRealm => FORBIDDEN, "7", "the user is of a realm that is not accepted here";
     /// Nobody is logged in, and somebody must be.
@@ -111,6 +123,10 @@ kinds! {
     EscapesPrefix => BAD_REQUEST, "3", "path malformed: it climbs out of the prefix under which this application is mounted";
     /// Redirect from the bare mount point to the one with a slash.
     BarePrefix => PERMANENT_REDIRECT, "5", "this application starts one slash further";
+    /// `CONNECT` asks for a tunnel, which a front end for fixed targets does not open.
+    TunnelRefused => NOT_IMPLEMENTED, "12", "CONNECT is not supported: this front end opens no tunnels";
+    /// A transfer coding other than `chunked`.
+    TransferCodingUnknown => NOT_IMPLEMENTED, "12", "transfer coding not supported: only chunked is";
     /// No member can take the request.
     NoMember => SERVICE_UNAVAILABLE, "14", "no application server can take the request now";
     /// The member, or the connection to it, failed.

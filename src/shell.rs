@@ -45,6 +45,16 @@ pub(crate) fn edit<C: Clone>(config: &mut Option<Arc<C>>, edit: impl FnOnce(&mut
     }
 }
 
+/// Tells the operator, once per process, that the service is wired without peer information.
+#[cfg(feature = "tracing")]
+pub(crate) fn report_no_peer() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| tracing::error!("{}", crate::refusal::RefusalKind::NoPeer));
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn report_no_peer() {}
+
 /// Paths that a refusing layer lets through, such as the one of a health probe.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ExemptPaths(Vec<Box<str>>);
@@ -74,7 +84,7 @@ macro_rules! shell {
         }
 
         impl $Layer {
-            /// A layer of the same type that lets everything through.
+            /// A layer of the same type that is switched off.
             pub fn disabled() -> Self {
                 Self { config: None }
             }

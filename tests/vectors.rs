@@ -24,6 +24,8 @@ mod script_name;
 mod sticky_route;
 #[path = "vectors/support.rs"]
 mod support;
+#[path = "vectors/wire_captures.rs"]
+mod wire_captures;
 
 type Run = fn(&Case) -> Verdict;
 
@@ -35,6 +37,7 @@ const AREAS: &[(&str, Run)] = &[
     ("script_name", script_name::run),
     ("force_https", force_https::run),
     ("sticky_route", sticky_route::run),
+    ("wire_captures", wire_captures::run),
 ];
 
 fn main() -> ExitCode {

@@ -7,7 +7,7 @@
 //!
 //! 1. Was the request secure? [`Proxied::is_secure`] says so, as [`ForwardedFor`](crate::ForwardedFor) left it;
 //!    without one the function of [`secure_when`](ForceHttpsBodyLayer::secure_when). Where there is neither, the
-//!    request is refused with 500 ([`RefusalKind::LayerMissing`]). No header, and no scheme of a URI, is believed.
+//!    request is refused with 500 ([`RefusalKind::ProxiedMissing`]). No header, and no scheme of a URI, is believed.
 //! 2. Is the response a page that may be changed? Its status is neither 1xx, 204, 205, 206 nor 304, it has no
 //!    `Content-Range`; its media type is exactly `text/html` or `application/xhtml+xml`; its charset, where one is
 //!    named, is a superset of ASCII, and it does not begin with the mark of UTF-16; it is not encoded, no
@@ -215,7 +215,7 @@ impl Unit for Config {
             }
             (None, Some(secure_when)) => (secure_when(parts), None),
             (None, None) if self.exempt.contains(parts) => return Ok(Upgrades(None)),
-            (None, None) => return Err(RefusalKind::LayerMissing.into()),
+            (None, None) => return Err(RefusalKind::ProxiedMissing.into()),
         };
         if !is_secure {
             return Ok(Upgrades(varies_by.map(|field| Box::new(Job::Vary(field)))));
@@ -395,7 +395,7 @@ mod tests {
     async fn nobody_says_whether_it_is_secure() {
         let (parts, _, seen) = serve(ForceHttpsBodyLayer::new(), request(&[]), &[]).await;
         assert_eq!(parts.status, 500);
-        assert_eq!(parts.extensions.get::<Refusal>().unwrap().kind(), RefusalKind::LayerMissing);
+        assert_eq!(parts.extensions.get::<Refusal>().unwrap().kind(), RefusalKind::ProxiedMissing);
         assert!(seen.is_none());
         for layer in [ForceHttpsBodyLayer::new().exempt_path("/healthz"), ForceHttpsBodyLayer::disabled()] {
             let (parts, body, _) = serve(layer, request(&[("x-forwarded-proto", "https")]), &[]).await;

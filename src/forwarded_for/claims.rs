@@ -3,12 +3,11 @@ use http::{HeaderMap, HeaderName};
 use super::proxied::{Claim, Outcome, Proxied};
 use crate::wire::host::{HostPort, Scheme};
 use crate::wire::list::{self, Element};
+pub(super) use crate::wire::name::{
+    X_FORWARDED_HOST as HOST, X_FORWARDED_PORT as PORT, X_FORWARDED_PREFIX as PREFIX,
+    X_FORWARDED_PROTO as SCHEME,
+};
 use crate::wire::path::PathPrefix;
-
-pub(super) const SCHEME: HeaderName = HeaderName::from_static("x-forwarded-proto");
-pub(super) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-pub(super) const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-pub(super) const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// How the trusted proxies write a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,13 +152,13 @@ pub enum Front {
     HaProxy,
 }
 
-impl Front {
-    pub(super) fn claims(self) -> Claims {
-        let host = match self {
-            Self::Apache => Written::Appended,
-            Self::Nginx | Self::HaProxy => Written::Set,
+impl From<Front> for Claims {
+    fn from(front: Front) -> Self {
+        let host = match front {
+            Front::Apache => Written::Appended,
+            Front::Nginx | Front::HaProxy => Written::Set,
         };
-        Claims::none().scheme(Written::Set).host(host)
+        Self::none().scheme(Written::Set).host(host)
     }
 }
 

@@ -2,71 +2,37 @@ use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Config;
-use super::claims::{self, Span};
-use super::walk::{Walk, X_FORWARDED_FOR};
-use crate::wire::name;
-
-/// Forwarding headers that proxies relay from the client unless told otherwise; all spellings that fold alike.
-const PROTECTED: &[&str] = &[
-    "forwarded",
-    "x-forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-protocol",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-server",
-    "x-forwarded-scheme",
-    "x-forwarded-ssl",
-    "x-forwarded-by",
-    "x-forwarded-uri",
-    "x-original-forwarded-for",
-    "x-original-host",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-url-scheme",
-    "front-end-https",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "cf-connecting-ipv6",
-    "cf-pseudo-ipv4",
-    "fastly-client-ip",
-    "fly-client-ip",
-    "x-azure-clientip",
-    "x-azure-socketip",
-    "x-envoy-external-address",
-    "cloudfront-viewer-address",
-    "x-appengine-remote-addr",
-];
+use super::claims::Span;
+use super::walk::Walk;
+use crate::header_map::remove_where;
+use crate::wire::name::{
+    self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PREFIX, X_FORWARDED_PROTO,
+};
 
 impl Config {
     /// Leaves of the protected fields what the trusted hops wrote, so that the inner service sees the same
     /// request whatever a client adds.
     pub(super) fn sanitise(&self, walk: &Walk, headers: &mut HeaderMap) {
-        let is_trusted = walk.proxied.trusted_hops > 0;
-        let found: Vec<HeaderName> =
-            headers.keys().filter(|name| name::is_any_of(name, PROTECTED)).cloned().collect();
-        for name in found {
-            let span = match &name {
-                name if *name == X_FORWARDED_FOR => walk.source,
-                name if *name == claims::SCHEME => walk.claims.scheme,
-                name if *name == claims::HOST => walk.claims.host,
-                name if *name == claims::PORT => walk.claims.port,
-                name if *name == claims::PREFIX => walk.claims.prefix,
-                _ => None,
-            };
-            match span {
-                Some(span) => keep_from(headers, &name, span),
-                None if is_trusted && self.keep.contains(&name) => {}
-                None => {
-                    headers.remove(&name);
-                }
+        let attested = [
+            (X_FORWARDED_FOR, walk.source),
+            (X_FORWARDED_PROTO, walk.claims.scheme),
+            (X_FORWARDED_HOST, walk.claims.host),
+            (X_FORWARDED_PORT, walk.claims.port),
+            (X_FORWARDED_PREFIX, walk.claims.prefix),
+        ];
+        for (name, span) in &attested {
+            if let Some(span) = span {
+                keep_from(headers, name, *span);
             }
         }
+        let is_trusted = walk.proxied.trusted_hops > 0;
+        let is_attested =
+            |name: &HeaderName| attested.iter().any(|(own, span)| own == name && span.is_some());
+        remove_where(headers, |name| {
+            name::is_any_of(name, name::FORWARDING)
+                && !is_attested(name)
+                && !(is_trusted && self.keep.contains(name))
+        });
     }
 }
 
@@ -74,6 +40,9 @@ impl Config {
 fn keep_from(headers: &mut HeaderMap, name: &HeaderName, span: Span) {
     let Entry::Occupied(mut field) = headers.entry(name) else { return };
     let count = field.iter().count();
+    if count <= span.line.saturating_add(1) && span.start == 0 {
+        return;
+    }
     let kept: Vec<HeaderValue> = field
         .iter()
         .enumerate()
@@ -85,9 +54,6 @@ fn keep_from(headers: &mut HeaderMap, name: &HeaderName, span: Span) {
             _ => Some(value.clone()),
         })
         .collect();
-    if kept.len() == count && span.start == 0 {
-        return;
-    }
     let mut kept = kept.into_iter();
     if let Some(first) = kept.next() {
         field.insert(first);

@@ -1,15 +1,14 @@
 use std::fmt::Write as _;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 use super::claims::{Attested, Span};
 use super::proxied::{Outcome, Proxied};
 use super::{Config, OnMalformed, OnNoClient};
 use crate::trust::PeerAddr;
 use crate::wire::list::{self, Element};
+use crate::wire::name::X_FORWARDED_FOR;
 use crate::wire::node::Node;
-
-pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What came of the walk, and which part of each field the trusted hops wrote.
 pub(super) struct Walk {

@@ -1,5 +1,642 @@
-//! PLACEHOLDER docs.
+//! Under which path is the application mounted?
+//!
+//! [`ScriptNamePrefix`] gives the inner service paths as if it stood at the root, and gives the browser paths as it
+//! must ask for them. It leaves a [`ScriptName`] in the request's extensions.
+//!
+//! The layer is named from the proxy's side:
+//!
+//! | the browser asks for | the proxy sends | constructor |
+//! |---|---|---|
+//! | `/webapps/x` | `/webapps/x` | [`proxy_keeps`](ScriptNamePrefixLayer::proxy_keeps): taken away here |
+//! | `/webapps/x` | `/x` | [`proxy_strips`](ScriptNamePrefixLayer::proxy_strips): only known here |
+//! | `/webapps/x` | `/django/x` | [`proxy_maps`](ScriptNamePrefixLayer::proxy_maps) |
+//! | `/webapps/x` | one of the first two | [`either`](ScriptNamePrefixLayer::either) |
+//! | any, as its `X-Forwarded-Prefix` says | `/x` | [`from_proxied`](ScriptNamePrefixLayer::from_proxied) |
+//!
+//! # What it decides, in order
+//!
+//! 1. A target without a path (`OPTIONS *`, `CONNECT host:port`; RFC 9112, sections 3.2.3 and 3.2.4) passes untouched
+//!    and without a `ScriptName`.
+//! 2. `from_proxied` without a [`Proxied`](crate::Proxied) in the extensions is refused with 500; a claim that is
+//!    malformed, or required and missing, with 400.
+//! 3. The path must be below the prefix, by whole segments
+//!    ([`strip_prefix`](crate::wire::path::strip_prefix); CVE-2026-48020), else it is refused with 404, or passes
+//!    untouched ([`Unmatched::PassThrough`]).
+//! 4. `..` that climbs out of the prefix, in any spelling ([`climbs_out`](crate::wire::path::climbs_out)), is refused
+//!    with 400: a rule outside for one path must not guard another.
+//! 5. The bare mount point is served as `/`, or redirected to the one with a slash ([`Bare::Redirect308`]).
+//! 6. The rest goes in byte for byte, but several slashes at its start become one: an inner redirect to `//host/`
+//!    would leave this host (CVE-2018-14574).
+//! 7. [`ScriptName`] is set; inside of another layer of this kind the prefixes add up, and the path that the browser
+//!    asked for stays. With the feature `axum`, `OriginalUri` is set where there is none yet (a `Router` outside has
+//!    set it to what arrived). A
+//!    [`PublicUrl`] gets this prefix, unless the prefix is empty.
+//!
+//! In the response (all of it by parsed reference, RFC 3986, section 4.1, never by comparing texts):
+//!
+//! 1. `Location`, `Content-Location`, `Refresh`, `Link` and the `Path` of `Set-Cookie` are rewritten, whatever the
+//!    status; [`ResponseRewrite`] says otherwise.
+//! 2. A path that is below the public prefix already is left alone ([`AlreadyPrefixed`]), unless `..` leads out of it.
+//!    Rewriting twice is therefore rewriting once.
+//! 3. After [`proxy_maps`](ScriptNamePrefixLayer::proxy_maps), a path below the received prefix changes to the public
+//!    one.
+//! 4. Any other absolute path gets the prefix. If it climbs above the root, its dot segments are resolved first.
+//! 5. A relative path is left alone, unless the browser would come out elsewhere than the inner service means.
+//! 6. A URL whose authority is the one of `PublicUrl`, or internal, has its path rewritten; an internal authority
+//!    becomes the public origin where `PublicUrl` is known. All other hosts are left alone, compared as a whole.
+//! 7. `Path=/` becomes the prefix without a slash, so that the bare mount point is in it. `__Host-` cookies, which
+//!    are void under any other path, are left alone. At the bare mount point, a cookie without a path gets one, which
+//!    would else be the whole host (RFC 6265, section 5.1.4).
+//! 8. What cannot be parsed is left alone, byte for byte.
+//!
+//! # Cost and limits
+//!
+//! One allocation for the inner path, one for each extension and one per rewritten value; time grows with the
+//! length of the path and with the number of response fields. A response that needs no rewriting is not copied.
+//! `http` holds no URI longer than 65534 bytes: see [`ScriptName::public_path`].
+//!
+//! Not rewritten are bodies, trailers, and interim responses that the server writes itself (103).
+//!
+//! # Deployment caveats
+//!
+//! With axum the layer must wrap the `Router` from outside: `Router::layer` runs after routing.
+//! `Router::new().fallback_service(ServiceBuilder::new().layer(prefix).service(app))` is what `axum::serve` takes.
+//!
+//! If the proxy rewrites responses itself (`ProxyPassReverse`, `proxy_redirect`), do it in one place only.
+//!
+//! Set-Cookie paths stop one application from being sent another's cookies by accident; they are no border between
+//! applications of one host.
+//!
+//! # Example
+//!
+//! ```
+//! use http::{Request, Response};
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_proxied::{PathPrefix, ScriptName, ScriptNamePrefixLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let service = ServiceBuilder::new()
+//!     .layer(ScriptNamePrefixLayer::proxy_keeps(PathPrefix::parse("/webapps")?))
+//!     .service_fn(|request: Request<String>| async move {
+//!         assert_eq!(request.uri().path(), "/login");
+//!         let script_name = request.extensions().get::<ScriptName>().expect("the layer puts it there");
+//!         assert_eq!(script_name.prefix().as_str(), "/webapps");
+//!         assert_eq!(script_name.public_path(), "/webapps/login?next=1");
+//!         Response::builder()
+//!             .status(302)
+//!             .header("location", "/home")
+//!             .header("set-cookie", "sid=1; Path=/; HttpOnly")
+//!             .body(String::new())
+//!     });
+//! let response = service.oneshot(Request::get("/webapps/login?next=1").body(String::new())?).await?;
+//! assert_eq!(response.headers()["location"], "/webapps/home");
+//! assert_eq!(response.headers()["set-cookie"], "sid=1; Path=/webapps; HttpOnly");
+//! # Ok(())
+//! # }
+//! ```
 
+mod internal;
+mod mount;
+mod response;
 mod script_name;
 
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri, header, request};
+
+pub use self::internal::{InternalAuthorities, InternalAuthorityError};
+pub use self::mount::Mounts;
+use self::mount::{Mode, Mount};
+use self::response::Rules;
+pub use self::response::{AlreadyPrefixed, PublicPaths, ResponseRewrite};
 pub use self::script_name::ScriptName;
+pub use crate::body::ResponseBody;
+use crate::forced_host::PublicUrl;
+use crate::refusal::{Refusal, RefusalKind};
+use crate::shell::{ExemptPaths, Unit, edit, shell};
+use crate::wire::path::{self, PathPrefix};
+
+/// Response future of [`ScriptNamePrefix`].
+pub type ResponseFuture<F> = crate::future::ResponseFuture<F, PublicPaths>;
+
+shell! {
+    /// Layer of [`ScriptNamePrefix`]; see the [module](crate::script_name_prefix) for what it decides.
+    layer ScriptNamePrefixLayer;
+    /// Mounts the inner service under a prefix; see the [module](crate::script_name_prefix).
+    service ScriptNamePrefix;
+    unit Config, owes PublicPaths;
+}
+
+impl ScriptNamePrefixLayer {
+    /// The proxy sends paths with the prefix: it is taken away here.
+    pub fn proxy_keeps(prefix: PathPrefix) -> Self {
+        Self::of(Mode::Keeps(prefix))
+    }
+
+    /// The proxy has taken the prefix away: paths go in as they come, and one that begins like the prefix is a path
+    /// of the application.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::{PathPrefix, ScriptName, ScriptNamePrefixLayer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let service = ServiceBuilder::new()
+    ///     .layer(ScriptNamePrefixLayer::proxy_strips(PathPrefix::parse("/webapps")?))
+    ///     .service_fn(|request: Request<String>| async move {
+    ///         assert_eq!(request.uri(), "/login");
+    ///         assert_eq!(request.extensions().get::<ScriptName>().unwrap().public_path(), "/webapps/login");
+    ///         Response::builder().header("location", "/home").body(String::new())
+    ///     });
+    /// let response = service.oneshot(Request::get("/login").body(String::new())?).await?;
+    /// assert_eq!(response.headers()["location"], "/webapps/home");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn proxy_strips(prefix: PathPrefix) -> Self {
+        Self::of(Mode::Strips(prefix))
+    }
+
+    /// The proxy replaces the public prefix by another one, which is taken away here.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::script_name_prefix::Mounts;
+    /// use tower_proxied::{PathPrefix, ScriptNamePrefixLayer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Apache httpd: ProxyPass /webapps http://http-1:8000/django
+    /// let service = ServiceBuilder::new()
+    ///     .layer(ScriptNamePrefixLayer::proxy_maps(Mounts {
+    ///         public: PathPrefix::from_static("/webapps"),
+    ///         received: PathPrefix::from_static("/django"),
+    ///     }))
+    ///     .service_fn(async |request: Request<()>| {
+    ///         assert_eq!(request.uri(), "/login");
+    ///         Response::builder().header("location", "/django/home").body(String::new())
+    ///     });
+    /// let response = service.oneshot(Request::get("/django/login").body(())?).await?;
+    /// assert_eq!(response.headers()["location"], "/webapps/home");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn proxy_maps(mounts: Mounts) -> Self {
+        Self::of(Mode::Maps(mounts))
+    }
+
+    /// The prefix is taken away where a path has it, and only known where it has none.
+    ///
+    /// This is ambiguous: behind a proxy that strips, the application cannot have a route named like the prefix. Use
+    /// it only where both kinds of proxies reach one listener.
+    pub fn either(prefix: PathPrefix) -> Self {
+        Self::of(Mode::Either(prefix))
+    }
+
+    /// The proxies have taken the prefix away, and say so in `X-Forwarded-Prefix`: read from the
+    /// [`Proxied`](crate::Proxied) that [`ForwardedFor`](crate::ForwardedFor) leaves, where the prefix must be
+    /// declared among its [`Claims`](crate::forwarded_for::Claims). Where it is not declared, or optional and absent,
+    /// the prefix is empty.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::forwarded_for::{Claims, Written};
+    /// use tower_proxied::{ForwardedForLayer, PeerAddr, ScriptNamePrefixLayer, TrustedProxies};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let service = ServiceBuilder::new()
+    ///     .layer(PeerAddr::layer("127.0.0.1:4711".parse::<std::net::SocketAddr>()?))
+    ///     .layer(
+    ///         ForwardedForLayer::x_forwarded_for(TrustedProxies::loopback())
+    ///             .claims(Claims::none().prefix(Written::Set)),
+    ///     )
+    ///     .layer(ScriptNamePrefixLayer::from_proxied())
+    ///     .service_fn(async |_: Request<()>| Response::builder().header("location", "/home").body(String::new()));
+    ///
+    /// let says = |prefix: &str| Request::get("/login").header("x-forwarded-prefix", prefix).body(());
+    /// let response = service.clone().oneshot(says("/webapps")?).await?;
+    /// assert_eq!(response.headers()["location"], "/webapps/home");
+    /// let refused = service.oneshot(says("//evil.example")?).await?;
+    /// assert_eq!(refused.status(), 400);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_proxied() -> Self {
+        Self::of(Mode::FromProxied)
+    }
+
+    /// What becomes of a path outside of the prefix. [`Unmatched::NotFound`] unless said.
+    pub fn unmatched(mut self, unmatched: Unmatched) -> Self {
+        edit(&mut self.config, |config| config.unmatched = unmatched);
+        self
+    }
+
+    /// What becomes of the prefix itself, without a slash at its end. [`Bare::Serve`] unless said.
+    pub fn bare(mut self, bare: Bare) -> Self {
+        edit(&mut self.config, |config| config.bare = bare);
+        self
+    }
+
+    /// Which response fields are rewritten.
+    pub fn rewrite(self, rewrite: ResponseRewrite) -> Self {
+        self.rules(|rules| rules.rewrite = rewrite)
+    }
+
+    /// What becomes of a path in a response that has the prefix already. [`AlreadyPrefixed::Skip`] unless said.
+    pub fn already_prefixed(self, already_prefixed: AlreadyPrefixed) -> Self {
+        self.rules(|rules| rules.already_prefixed = already_prefixed)
+    }
+
+    /// Authorities under which only the proxies know this application. In responses they become the public origin
+    /// where a [`PublicUrl`] is known; else only the path behind them is rewritten.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::script_name_prefix::InternalAuthorities;
+    /// use tower_proxied::{PathPrefix, ScriptNamePrefixLayer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let service = ServiceBuilder::new()
+    ///     .layer(
+    ///         ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps"))
+    ///             .internal_authorities(InternalAuthorities::from_static(&["http-1:8000"])),
+    ///     )
+    ///     .service_fn(async |_: Request<()>| {
+    ///         Response::builder().header("location", "http://http-1:8000/home").body(String::new())
+    ///     });
+    /// let response = service.oneshot(Request::get("/webapps/login").body(())?).await?;
+    /// assert_eq!(response.headers()["location"], "http://http-1:8000/webapps/home");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn internal_authorities(self, internal: InternalAuthorities) -> Self {
+        self.rules(|rules| rules.internal = internal)
+    }
+
+    /// A path, as it arrives, that is never refused: where it would be, it passes untouched.
+    pub fn exempt_path(mut self, path: &str) -> Self {
+        edit(&mut self.config, |config| config.exempt.add(path));
+        self
+    }
+
+    fn of(mode: Mode) -> Self {
+        let rules = Rules {
+            rewrite: ResponseRewrite::default(),
+            already_prefixed: AlreadyPrefixed::Skip,
+            internal: InternalAuthorities::default(),
+        };
+        Config {
+            mode,
+            unmatched: Unmatched::NotFound,
+            bare: Bare::Serve,
+            exempt: ExemptPaths::default(),
+            rules: Arc::new(rules),
+        }
+        .into()
+    }
+
+    fn rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+        edit(&mut self.config, |config| change(Arc::make_mut(&mut config.rules)));
+        self
+    }
+}
+
+/// What becomes of a path outside of the prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unmatched {
+    /// It is refused with 404.
+    NotFound,
+    /// It passes untouched, with the prefix of the layers outside, which may be empty.
+    PassThrough,
+}
+
+/// What becomes of the prefix itself, without a slash at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bare {
+    /// It is served as `/`. Relative links of that page lead out of the prefix: browsers resolve them against the
+    /// folder above.
+    Serve,
+    /// It is redirected with 308 to the one with a slash, the query kept.
+    Redirect308,
+}
+
+#[derive(Clone, Debug)]
+struct Config {
+    mode: Mode,
+    unmatched: Unmatched,
+    bare: Bare,
+    exempt: ExemptPaths,
+    rules: Arc<Rules>,
+}
+
+impl Unit for Config {
+    type Owed = PublicPaths;
+
+    fn on_request(&self, parts: &mut request::Parts) -> Result<PublicPaths, Refusal> {
+        if !parts.uri.path().starts_with('/') {
+            return Ok(PublicPaths::untouched());
+        }
+        match self.judge(parts) {
+            Ok(Some(mount)) => self.enter(mount, parts),
+            Ok(None) => Ok(pass_by(parts)),
+            Err(_) if self.exempt.contains(parts) => Ok(pass_by(parts)),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn when_disabled(_: &mut request::Parts) -> PublicPaths {
+        PublicPaths::untouched()
+    }
+}
+
+impl Config {
+    fn judge(&self, parts: &request::Parts) -> Result<Option<Mount>, Refusal> {
+        let Some(mount) = self.mode.mount(parts)? else {
+            return match self.unmatched {
+                Unmatched::NotFound => Err(RefusalKind::OutsidePrefix.into()),
+                Unmatched::PassThrough => Ok(None),
+            };
+        };
+        if path::climbs_out(mount.below().as_bytes()) {
+            return Err(RefusalKind::EscapesPrefix.into());
+        }
+        if mount.below().is_empty()
+            && self.bare == Bare::Redirect308
+            && let Ok(location) = HeaderValue::try_from(mount.with_slash())
+        {
+            return Err(Refusal::from(RefusalKind::BarePrefix).with_header(header::LOCATION, location));
+        }
+        Ok(Some(mount))
+    }
+
+    fn enter(&self, mount: Mount, parts: &mut request::Parts) -> Result<PublicPaths, Refusal> {
+        let inner = mount.inner().and_then(|inner| with_path(&parts.uri, inner));
+        let inner = inner.ok_or(RefusalKind::EscapesPrefix)?;
+        let outer = parts.extensions.get::<ScriptName>();
+        let total = outer.map_or_else(|| mount.public.clone(), |outer| outer.prefix.join(&mount.public));
+        let public_path = match outer {
+            _ if !mount.is_arrived_public => mount.public_path(&total),
+            Some(outer) => Some(outer.public_path.clone()),
+            None => Some(mount.arrived.clone()),
+        };
+        if let Some(public_path) = &public_path {
+            keep_original_uri(parts, public_path);
+        }
+        parts.uri = inner;
+        if !total.is_root()
+            && let Some(url) = parts.extensions.get_mut::<PublicUrl>()
+        {
+            *url = url.with_prefix(total.clone());
+        }
+        let url = parts.extensions.get::<PublicUrl>().cloned();
+        parts.extensions.insert(ScriptName {
+            prefix: total.clone(),
+            public_path: public_path.unwrap_or_else(|| mount.arrived.clone()),
+        });
+        Ok(PublicPaths::of(&self.rules, mount, total, url))
+    }
+}
+
+/// The request is none of this mount's.
+fn pass_by(parts: &mut request::Parts) -> PublicPaths {
+    if let (None, Some(arrived)) = (parts.extensions.get::<ScriptName>(), parts.uri.path_and_query()) {
+        let script_name = ScriptName { prefix: PathPrefix::root(), public_path: arrived.clone() };
+        parts.extensions.insert(script_name);
+    }
+    PublicPaths::untouched()
+}
+
+fn with_path(uri: &Uri, path: PathAndQuery) -> Option<Uri> {
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(feature = "axum")]
+fn keep_original_uri(parts: &mut request::Parts, public_path: &PathAndQuery) {
+    use axum::extract::OriginalUri;
+
+    if parts.extensions.get::<OriginalUri>().is_none()
+        && let Some(uri) = with_path(&parts.uri, public_path.clone())
+    {
+        parts.extensions.insert(OriginalUri(uri));
+    }
+}
+
+#[cfg(not(feature = "axum"))]
+fn keep_original_uri(_: &mut request::Parts, _: &PathAndQuery) {}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::forwarded_for::{Claims, Written};
+    use crate::wire::host::{HostPort, Scheme};
+    use crate::{ForwardedForLayer, PeerAddr, TrustedProxies};
+
+    fn app() -> PathPrefix {
+        PathPrefix::from_static("/app")
+    }
+
+    fn parts(target: &str) -> request::Parts {
+        Request::get(target).body(()).unwrap().into_parts().0
+    }
+
+    fn serve(layer: &ScriptNamePrefixLayer, parts: &mut request::Parts) -> Result<PublicPaths, RefusalKind> {
+        layer.config.as_ref().unwrap().on_request(parts).map_err(|refusal| refusal.kind())
+    }
+
+    fn script_name(parts: &request::Parts) -> (&str, &str) {
+        let script_name = parts.extensions.get::<ScriptName>().unwrap();
+        (script_name.prefix().as_str(), script_name.public_path().as_str())
+    }
+
+    #[test]
+    fn absolute_form_keeps_its_authority() {
+        let mut parts = parts("http://example.com/app//x?y");
+        serve(&ScriptNamePrefixLayer::proxy_keeps(app()), &mut parts).unwrap();
+        assert_eq!(parts.uri, "http://example.com/x?y");
+        assert_eq!(script_name(&parts), ("/app", "/app//x?y"));
+    }
+
+    /// A WebSocket over HTTP/2 is a CONNECT with a path (RFC 8441, section 4).
+    #[test]
+    fn extended_connect_has_a_path() {
+        let mut parts = parts("https://example.com/app/socket");
+        parts.method = http::Method::CONNECT;
+        serve(&ScriptNamePrefixLayer::proxy_keeps(app()), &mut parts).unwrap();
+        assert_eq!(parts.uri, "https://example.com/socket");
+    }
+
+    #[test]
+    fn exempt_paths_are_never_refused() {
+        let layer = ScriptNamePrefixLayer::proxy_keeps(app()).exempt_path("/healthz");
+        let mut probe = parts("/healthz?full");
+        serve(&layer, &mut probe).unwrap();
+        assert_eq!(probe.uri, "/healthz?full");
+        assert_eq!(script_name(&probe), ("", "/healthz?full"));
+        assert_eq!(serve(&layer, &mut parts("/healthz/")).unwrap_err(), RefusalKind::OutsidePrefix);
+
+        let mut probe = parts("/healthz");
+        serve(&ScriptNamePrefixLayer::from_proxied().exempt_path("/healthz"), &mut probe).unwrap();
+        assert_eq!(script_name(&probe), ("", "/healthz"));
+    }
+
+    #[test]
+    fn from_proxied_wants_the_layer_and_the_claim() {
+        let layer = ScriptNamePrefixLayer::from_proxied();
+        assert_eq!(serve(&layer, &mut parts("/x")).unwrap_err(), RefusalKind::ProxiedMissing);
+
+        let proxied = |claims| {
+            let mut parts = parts("/x");
+            let forwarded = ForwardedForLayer::x_forwarded_for(TrustedProxies::loopback()).claims(claims);
+            let peer = PeerAddr::Tcp("127.0.0.1:1".parse().unwrap());
+            parts.extensions.insert(forwarded.resolve(Some(&peer), &parts.headers).unwrap());
+            parts
+        };
+        let mut required = proxied(Claims::none().prefix(Written::Set));
+        assert_eq!(serve(&layer, &mut required).unwrap_err(), RefusalKind::ClaimMissing);
+        let mut undeclared = proxied(Claims::none());
+        serve(&layer, &mut undeclared).unwrap();
+        assert_eq!(script_name(&undeclared), ("", "/x"));
+    }
+
+    #[test]
+    fn public_url_is_completed() {
+        let url = || {
+            let host = HostPort::parse(b"example.com").unwrap();
+            PublicUrl::new(Scheme::Https, host, PathPrefix::from_static("/configured"))
+        };
+        let completed = |layer: &ScriptNamePrefixLayer, target| {
+            let mut parts = parts(target);
+            parts.extensions.insert(url());
+            serve(layer, &mut parts).unwrap();
+            parts.extensions.get::<PublicUrl>().unwrap().to_string()
+        };
+        let keeps = ScriptNamePrefixLayer::proxy_keeps(app()).unmatched(Unmatched::PassThrough);
+        assert_eq!(completed(&keeps, "/app/x"), "https://example.com/app");
+        assert_eq!(completed(&keeps, "/x"), "https://example.com/configured");
+        let root = ScriptNamePrefixLayer::proxy_keeps(PathPrefix::root());
+        assert_eq!(completed(&root, "/x"), "https://example.com/configured");
+    }
+
+    #[test]
+    fn nested_prefixes_add_up_and_the_public_path_stays() {
+        let mut parts = parts("/a//b/c?d");
+        serve(&ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/a")), &mut parts).unwrap();
+        serve(&ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/b")), &mut parts).unwrap();
+        assert_eq!(parts.uri, "/c?d");
+        assert_eq!(script_name(&parts), ("/a/b", "/a//b/c?d"));
+    }
+
+    #[tokio::test]
+    async fn nested_layers_rewrite_responses_in_turn() {
+        let keeps = |prefix| ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static(prefix));
+        let location = async |target: &str, location: &'static str| {
+            let service = tower::ServiceBuilder::new()
+                .layer(keeps("/a"))
+                .layer(keeps("/b").bare(Bare::Redirect308))
+                .service_fn(async |_: Request<()>| {
+                    http::Response::builder().header("location", location).body(())
+                });
+            let response =
+                tower::ServiceExt::oneshot(service, Request::get(target).body(()).unwrap()).await.unwrap();
+            response.headers()["location"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(location("/a/b/x", "/y").await, "/a/b/y");
+        assert_eq!(location("/a/b/x", "/a/b/y").await, "/a/b/y");
+        assert_eq!(location("/a/b/x", "../../y").await, "/a/b/y");
+        assert_eq!(location("/a/b?q", "").await, "/a/b/?q");
+    }
+
+    #[test]
+    fn bare_mount_point_of_a_mapped_prefix_redirects_to_the_public_one() {
+        let mounts = Mounts { public: app(), received: PathPrefix::from_static("/django") };
+        let layer = ScriptNamePrefixLayer::proxy_maps(mounts).bare(Bare::Redirect308);
+        let config = layer.config.as_ref().unwrap();
+        let refusal = config.on_request(&mut parts("/django?x=1")).unwrap_err();
+        assert_eq!(refusal.status(), 308);
+        let response = refusal.into_response::<()>(crate::refusal::Caller::Http);
+        assert_eq!(response.headers()["location"], "/app/?x=1");
+    }
+
+    /// What a URI cannot hold: vector `request/too-long`.
+    #[test]
+    fn a_public_path_that_is_too_long_is_no_error() {
+        let long = format!("/{}", "a".repeat(65530));
+        let mut parts = parts(&long);
+        serve(&ScriptNamePrefixLayer::proxy_strips(app()), &mut parts).unwrap();
+        assert_eq!(parts.uri, *long);
+        assert_eq!(script_name(&parts), ("/app", &*long));
+        #[cfg(feature = "axum")]
+        assert!(parts.extensions.get::<axum::extract::OriginalUri>().is_none());
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn original_uri_is_set_once() {
+        use axum::extract::OriginalUri;
+
+        let mut parts = parts("/app/x?y");
+        serve(&ScriptNamePrefixLayer::proxy_keeps(app()), &mut parts).unwrap();
+        assert_eq!(parts.extensions.get::<OriginalUri>().unwrap().0, "/app/x?y");
+        serve(&ScriptNamePrefixLayer::proxy_strips(app()), &mut parts).unwrap();
+        assert_eq!(parts.extensions.get::<OriginalUri>().unwrap().0, "/app/x?y");
+
+        let mut stripped = self::parts("/x?y");
+        serve(&ScriptNamePrefixLayer::proxy_strips(app()), &mut stripped).unwrap();
+        assert_eq!(stripped.extensions.get::<OriginalUri>().unwrap().0, "/app/x?y");
+    }
+
+    #[test]
+    fn disabled_does_nothing() {
+        let mut parts = parts("/app/../x");
+        Config::when_disabled(&mut parts);
+        assert_eq!(parts.uri, "/app/../x");
+        assert!(parts.extensions.get::<ScriptName>().is_none());
+    }
+
+    proptest! {
+        /// What goes in stands below the prefix, begins with one slash, and is a tail of what came.
+        #[test]
+        fn inner_paths(target in "/(app|%61pp|a)(/|%2e|[.]|\\\\|[a-z?%])*") {
+            let Ok(uri) = target.parse::<Uri>() else { return Ok(()) };
+            let mut parts = parts("/");
+            parts.uri = uri.clone();
+            if serve(&ScriptNamePrefixLayer::proxy_keeps(app()), &mut parts).is_ok() {
+                let inner = parts.uri.path_and_query().unwrap().as_str();
+                prop_assert!(inner.starts_with('/') && !inner.starts_with("//"));
+                prop_assert!(!path::climbs_out(parts.uri.path().as_bytes()));
+                prop_assert!(uri.path_and_query().unwrap().as_str().ends_with(inner.trim_start_matches('/')));
+                prop_assert_eq!(script_name(&parts), ("/app", uri.path_and_query().unwrap().as_str()));
+            }
+        }
+
+        #[test]
+        fn no_target_panics(target in prop::collection::vec(any::<u8>(), 0..32)) {
+            let Ok(uri) = Uri::try_from(&target[..]) else { return Ok(()) };
+            for layer in [
+                ScriptNamePrefixLayer::proxy_keeps(app()),
+                ScriptNamePrefixLayer::proxy_strips(app()),
+                ScriptNamePrefixLayer::either(app()).bare(Bare::Redirect308),
+            ] {
+                let mut parts = parts("/");
+                parts.uri = uri.clone();
+                let _ = serve(&layer, &mut parts);
+            }
+        }
+    }
+}

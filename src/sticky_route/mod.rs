@@ -1,1 +1,143 @@
-//! PLACEHOLDER docs.
+//! Balances requests over application servers, and keeps each client with the one that has its session.
+//!
+//! [`StickyRoute`] is a service over a pool of [`Member`]s. Which member a client belongs to stands in a cookie
+//! ([`RouteCookie`]), so that several front ends agree without talking, and a restart forgets nothing.
+//! [`RouteSuffixLayer`] is for the other side: it lets an application work behind `stickysession=` of Apache httpd.
+//!
+//! # What it decides, in order
+//!
+//! 1. The cookie is looked up in all `Cookie` lines, by the byte (RFC 6265, section 4.2.1). Of several of its name the
+//!    first that names a member which takes the request counts. It only ever selects from the pool: it is no address.
+//! 2. The pin is taken out of the request: all cookies of its own, or the suffix that names a member.
+//! 3. The pinned member gets the request, if it is [`State::Ok`] or [`State::Drain`], or was ejected long enough ago; then
+//!    this request alone tries it.
+//! 4. Else the client gets another member, or is refused, as [`Stickiness`] says.
+//! 5. Clients without a pin get a member by [`Balance`]: an active one that is [`State::Ok`] and of any weight; spares in
+//!    place of those that take nothing; standby members where there is neither. Where all are ejected one is tried anyway.
+//! 6. No member: 503 with `Retry-After`, no body, and no cookie ([`RefusalKind::NoMember`](crate::RefusalKind)).
+//! 7. A clone of the member is driven to readiness and called. If it fails, another one gets the request where
+//!    [`Failover`] allows it: at most two in all, unless said.
+//! 8. A cookie of its own names exactly the member that answered. It is set where the client has none, or another one;
+//!    never on a hit, and not with a 502, 503 or 504 of the member. With it goes `Cache-Control: private`.
+//! 9. A member's `Set-Cookie` of that name is taken out. `Secure` follows [`Proxied::is_secure`](crate::Proxied).
+//! 10. The response's extensions get a [`Decision`].
+//!
+//! The error type is the member's own: what no other member could mend is handed on.
+//!
+//! # Cost
+//!
+//! A pinned request costs one look into a map, whatever the number of members, and takes no lock (but for
+//! [`Balance::ByRequests`]). Tokens are made when a member is added. A request's head is cloned where a second member could get
+//! it: keep what stands in the extensions cheap to clone. Nothing of a body is buffered.
+//!
+//! # Deployment caveats
+//!
+//! Only [`RouteCookie::opaque`] keeps clients from choosing their member. Give each pool its own name. An outer retry layer
+//! sends the same cookie to the same member again: leave retries to [`Failover`]. Without a [classifier](Builder::classify)
+//! no failed connect is known as one. A member that is never ready holds its requests for ever: give it a timeout.
+//!
+//! # Example
+//!
+//! ```
+//! use http::{Request, Response};
+//! use tower::{ServiceExt, service_fn};
+//! use tower_proxied::sticky_route::{Decision, Member, Outcome, RequestBody, RouteCookie, StickyRoute};
+//!
+//! async fn serve(route: &'static str, request: Request<RequestBody<String>>) -> Result<Response<String>, std::io::Error> {
+//!     assert!(!request.headers().contains_key("cookie"), "the pin is not for the application");
+//!     Ok(Response::new(route.to_owned()))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // From a secret store, the same for all front ends.
+//! let key = [42; 32];
+//! let sticky = StickyRoute::builder("django")
+//!     .member(Member::new("http-1", service_fn(move |request| serve("http-1", request))))
+//!     .cookie(RouteCookie::opaque([key]))
+//!     .build()?;
+//!
+//! let first = sticky.clone().oneshot(Request::new(String::new())).await?;
+//! let line = first.headers()["set-cookie"].to_str()?;
+//! assert!(line.starts_with("django-route=") && line.ends_with("; Path=/; HttpOnly; SameSite=Lax"));
+//! assert_eq!(first.headers()["cache-control"], "private");
+//!
+//! let cookie = line.split(';').next().unwrap_or_default();
+//! let second = sticky.oneshot(Request::builder().header("cookie", cookie).body(String::new())?).await?;
+//! assert!(!second.headers().contains_key("set-cookie"));
+//! let decision = second.extensions().get::<Decision>().expect("each response has one");
+//! assert_eq!(decision.outcome(), Outcome::Hit);
+//! assert_eq!(decision.route().map(|route| route.as_str()), Some("http-1"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod builder;
+mod cookie;
+mod exchange;
+mod failover;
+mod pool;
+mod route_suffix;
+mod service;
+
+pub use self::body::{InFlight, RequestBody};
+use self::builder::Problem;
+pub use self::builder::{BuildError, Builder, Stickiness};
+pub use self::cookie::{RouteCookie, SameSite, Secure};
+pub use self::failover::{Failover, Phase};
+pub use self::pool::{Balance, Member, MemberStatus, Membership, Role, Route, State, UnknownRoute};
+pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
+pub use self::service::{ResponseFuture, StickyRoute};
+
+/// What became of a request, in the extensions of the response: for logs, and for outer layers. An error of a member has
+/// none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    route: Option<Route>,
+    outcome: Outcome,
+    attempts: usize,
+}
+
+impl Decision {
+    /// The member that answered. `None` where the pool refused the request.
+    pub fn route(&self) -> Option<&Route> {
+        self.route.as_ref()
+    }
+
+    /// What became of the pin.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// How many members got the request, or were to get it.
+    pub fn attempts(&self) -> usize {
+        self.attempts
+    }
+}
+
+/// What became of the pin of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// No cookie: a new client.
+    New,
+    /// The member that the cookie names answered.
+    Hit,
+    /// The same; and the cookie was one from before, so that the client got a new one.
+    HitReissue,
+    /// The cookie names no member.
+    Unknown,
+    /// The member that the cookie names takes nothing, and no other answered in its place.
+    Unusable,
+    /// Another member answered, and the client is pinned to it now.
+    Repinned,
+    /// Another member answered; the client stays pinned to its own.
+    Detour,
+    /// No cookie of the application.
+    Absent,
+    /// The cookie of the application names no member.
+    NoRoute,
+    /// A path for which the cookie is not meant.
+    OutOfScope,
+}

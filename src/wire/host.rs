@@ -34,6 +34,13 @@ impl Scheme {
         }
     }
 
+    /// The scheme of a URI: `http` or `https`; case does not matter (RFC 3986, section 3.1).
+    pub fn of_uri(bytes: &[u8]) -> Option<Self> {
+        [Self::Http, Self::Https]
+            .into_iter()
+            .find(|scheme| bytes.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
+    }
+
     /// `"http"` or `"https"`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -80,6 +87,15 @@ impl<'a> Host<'a> {
             return text.parse().ok().map(Self::V4);
         }
         is_dns_name(name).then_some(Self::Name(Cow::Borrowed(name)))
+    }
+
+    /// The same, borrowed.
+    pub fn by_ref(&self) -> Host<'_> {
+        match self {
+            Self::Name(name) => Host::Name(Cow::Borrowed(name)),
+            Self::V4(address) => Host::V4(*address),
+            Self::V6(address) => Host::V6(*address),
+        }
     }
 
     /// The same, owned.
@@ -157,9 +173,29 @@ impl<'a> HostPort<'a> {
         &self.host
     }
 
+    /// The host alone.
+    pub fn into_host(self) -> Host<'a> {
+        self.host
+    }
+
     /// The port as written; default ports are not dropped here.
     pub fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// The same, borrowed.
+    pub fn by_ref(&self) -> HostPort<'_> {
+        HostPort { host: self.host.by_ref(), port: self.port }
+    }
+
+    /// Whether both ask for the same place, whatever the scheme.
+    pub fn is_same_place(&self, other: &HostPort<'_>) -> bool {
+        self.host == other.host && self.unusual_port() == other.unusual_port()
+    }
+
+    /// The port, unless it is 80 or 443: front ends write their own, and both count as none under both schemes.
+    pub fn unusual_port(&self) -> Option<u16> {
+        self.port.filter(|port| !matches!(port, 80 | 443))
     }
 
     /// The same, owned, in lower case.
@@ -191,4 +227,151 @@ fn ends_in_a_number(name: &str) -> bool {
         .or_else(|| last.strip_prefix("0X"))
         .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
     is_hex || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canonical(text: &str) -> Option<String> {
+        HostPort::parse(text.as_bytes()).map(|host| host.to_string())
+    }
+
+    #[test]
+    fn one_host_has_one_name() {
+        for (written, expected) in [
+            ("Example.COM", "example.com"),
+            ("example.com.", "example.com"),
+            ("example.com.:80", "example.com:80"),
+            ("a_b.example", "a_b.example"),
+            ("xn--4ca9at.com", "xn--4ca9at.com"),
+            ("1.example", "1.example"),
+            ("192.0.2.1:443", "192.0.2.1:443"),
+            ("[2001:DB8:0:0:0::1]:1", "[2001:db8::1]:1"),
+            ("[::ffff:192.0.2.1]", "[::ffff:192.0.2.1]"),
+            ("h:00080", "h:80"),
+            ("h:65535", "h:65535"),
+        ] {
+            assert_eq!(canonical(written).as_deref(), Some(expected), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_browsers_or_proxies_read_otherwise_is_refused() {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a..b",
+            ".a",
+            "a..",
+            "*",
+            "~",
+            "a b",
+            " a",
+            "a ",
+            "a,b",
+            "a;b",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a@b",
+            "a%00",
+            "%61",
+            "é",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+80",
+            "a:1:2",
+            ":80",
+            "a:8o",
+            "::1",
+            "[]",
+            "[::1",
+            "::1]",
+            "[::1]x",
+            "[::1]:",
+            "[::1].:80",
+            "x[::1]",
+            "[v1.a]",
+            "[::1%25eth0]",
+            "[::1]]",
+            "[[::1]]",
+            "[192.0.2.1]",
+            "127.1",
+            "0x7f.0.0.1",
+            "2130706433",
+            "256.1.1.1",
+            "1.1.1.01",
+            "1.1.1.1.",
+            "a.1",
+            "a.0x",
+            "a\tb",
+            "a\nb",
+            "a\u{7f}",
+            "a|b",
+            "a\"b",
+            "a<b",
+            "a'b",
+            "a`b",
+            "a{b",
+            "a^b",
+            "a$b",
+            "a!b",
+            "a&b",
+            "a=b",
+        ] {
+            assert_eq!(canonical(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn labels_and_names_have_limits() {
+        let label = "a".repeat(63);
+        assert!(Host::parse(label.as_bytes()).is_some());
+        assert!(Host::parse(format!("{label}a").as_bytes()).is_none());
+        let name = [label.as_str(); 4].join(".");
+        assert!(Host::parse(&name.as_bytes()[..253]).is_some());
+        assert!(Host::parse(&name.as_bytes()[..254]).is_none());
+    }
+
+    #[test]
+    fn schemes() {
+        for (text, scheme) in
+            [("HTTP", Scheme::Http), ("https", Scheme::Https), ("ws", Scheme::Http), ("WSS", Scheme::Https)]
+        {
+            assert_eq!(Scheme::parse(text.as_bytes()), Some(scheme));
+        }
+        assert_eq!(Scheme::of_uri(b"Https"), Some(Scheme::Https));
+        assert_eq!(Scheme::of_uri(b"wss"), None);
+        for text in ["", "h", "http ", "http:", "h1", "javascript"] {
+            assert_eq!(Scheme::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_what_is_read_reads_back(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
+            reads_back(&bytes)?;
+        }
+
+        #[test]
+        fn near_misses_read_back(text in "[a1.:\\[\\]@%x_-]{0,16}") {
+            reads_back(text.as_bytes())?;
+        }
+    }
+
+    fn reads_back(bytes: &[u8]) -> Result<(), TestCaseError> {
+        if let Some(host) = HostPort::parse(bytes) {
+            let text = host.to_string();
+            prop_assert_eq!(HostPort::parse(text.as_bytes()), Some(host.clone()));
+            prop_assert_eq!(text.to_ascii_lowercase(), text.clone());
+            prop_assert_eq!(host.into_owned().to_string(), text);
+        }
+        Ok(())
+    }
 }

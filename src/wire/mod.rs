@@ -4,9 +4,15 @@
 
 #[cfg(feature = "sticky-route")]
 pub mod cookie;
+pub mod forwarded;
 pub mod host;
+pub mod link;
 pub mod list;
 pub mod name;
 pub mod node;
 pub mod path;
 pub mod reference;
+pub mod refresh;
+pub mod set_cookie;
+pub mod text;
+pub mod uri_parts;

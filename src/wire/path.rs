@@ -29,7 +29,7 @@ impl PathPrefix {
 
     /// No prefix: the application stands at the root.
     pub fn root() -> Self {
-        Self("".into())
+        Self(Arc::default())
     }
 
     /// Reads a prefix; slashes at the end do not count.
@@ -157,6 +157,162 @@ fn push_segment(canonical: &mut String, mut segment: &[u8]) -> Option<()> {
     Some(())
 }
 
+/// What is left of `path` below `prefix`: empty, or from a slash on, byte for byte.
+///
+/// Segments are compared, not texts: `/webappsX` is not below `/webapps` (the error behind CVE-2026-48020).
+/// Triplets of unreserved characters are the characters themselves and their hex digits have no case (RFC 3986,
+/// section 6.2.2); letters of the path do have one, and `%2F` never separates.
+///
+/// # Example
+///
+/// ```
+/// use tower_proxied::PathPrefix;
+/// use tower_proxied::wire::path::strip_prefix;
+///
+/// let prefix = PathPrefix::from_static("/webapps");
+/// assert_eq!(strip_prefix(b"/%77ebapps/a%2Fb", &prefix), Some(&b"/a%2Fb"[..]));
+/// assert_eq!(strip_prefix(b"/webapps", &prefix), Some(&b""[..]));
+/// assert_eq!(strip_prefix(b"/webapps../x", &prefix), None);
+/// assert_eq!(strip_prefix(b"/webapps%2Fx", &prefix), None);
+/// ```
+pub fn strip_prefix<'a>(path: &'a [u8], prefix: &PathPrefix) -> Option<&'a [u8]> {
+    let (mut rest, mut expected) = (path, prefix.as_str().as_bytes());
+    while let Some((byte, behind)) = expected.split_first() {
+        let triplet_at = |bytes: &[u8]| bytes.strip_prefix(b"%").and_then(|hex| triplet(hex.get(..2)?));
+        match triplet_at(rest) {
+            Some(written) if is_unreserved(written) => {
+                expected = (written == *byte).then_some(behind)?;
+                rest = rest.get(3..)?;
+            }
+            Some(written) => {
+                expected = (triplet_at(expected)? == written).then(|| expected.get(3..))??;
+                rest = rest.get(3..)?;
+            }
+            None => {
+                expected = behind;
+                rest = rest.strip_prefix(&[*byte])?;
+            }
+        }
+    }
+    matches!(rest.first(), None | Some(b'/')).then_some(rest)
+}
+
+/// The path with one slash where several stand at its start: `//host` would name a host (RFC 3986, section 4.2).
+///
+/// ```
+/// use tower_proxied::wire::path::one_leading_slash;
+///
+/// assert_eq!(one_leading_slash(b"//evil.example//x"), b"/evil.example//x");
+/// ```
+pub fn one_leading_slash(path: &[u8]) -> &[u8] {
+    let slashes = path.iter().take_while(|byte| **byte == b'/').count();
+    path.get(slashes.saturating_sub(1)..).unwrap_or_default()
+}
+
+/// Whether `..` segments lead above the point where the path starts.
+///
+/// The strictest of the usual readings: `\` separates too (WHATWG URL), `%2e` is a dot, a tab is nothing, and
+/// since many servers merge slashes, an empty segment is no step down.
+///
+/// ```
+/// use tower_proxied::wire::path::climbs_out;
+///
+/// assert!(climbs_out(b"/../admin"));
+/// assert!(climbs_out(b"/a/%2E./..\\admin"));
+/// assert!(!climbs_out(b"/a/../b"));
+/// assert!(!climbs_out(b"/..;/a..%2F../..."));
+/// ```
+pub fn climbs_out(path: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    for segment in path.split(is_separator).filter(|segment| !segment.is_empty()) {
+        depth = match dots(segment) {
+            Some(Dots::Here) => depth,
+            Some(Dots::Up) => match depth.checked_sub(1) {
+                Some(depth) => depth,
+                None => return true,
+            },
+            None => depth.saturating_add(1),
+        };
+    }
+    false
+}
+
+/// The path without `.` and `..` segments (RFC 3986, section 5.2.4), as browsers read it: `\` separates, `%2e` is
+/// a dot, a tab is nothing. It starts with a slash. Allocates.
+///
+/// ```
+/// use tower_proxied::wire::path::remove_dot_segments;
+///
+/// assert_eq!(remove_dot_segments(b"/a/./b/%2e%2e/../../c/.."), b"/");
+/// assert_eq!(remove_dot_segments(b"/a/b/..\\c"), b"/a/c");
+/// ```
+pub fn remove_dot_segments(path: &[u8]) -> Vec<u8> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut ends_in_slash = false;
+    for segment in path.strip_prefix(b"/").unwrap_or(path).split(is_separator) {
+        let dots = dots(segment);
+        match dots {
+            Some(Dots::Here) => {}
+            Some(Dots::Up) => {
+                kept.pop();
+            }
+            None => kept.push(segment),
+        }
+        ends_in_slash = dots.is_some();
+    }
+    let mut path = Vec::with_capacity(path.len().saturating_add(1));
+    for segment in kept {
+        path.push(b'/');
+        path.extend_from_slice(segment);
+    }
+    if ends_in_slash {
+        path.push(b'/');
+    }
+    path
+}
+
+/// Where a relative path leads from `base`, a path (RFC 3986, sections 5.2.3 and 5.2.4); dot segments are read as
+/// in [`remove_dot_segments`]. Allocates.
+///
+/// ```
+/// use tower_proxied::wire::path::resolve;
+///
+/// assert_eq!(resolve(b"/app/x", b"../y"), b"/y");
+/// assert_eq!(resolve(b"/app/x/", b"y"), b"/app/x/y");
+/// ```
+pub fn resolve(base: &[u8], relative: &[u8]) -> Vec<u8> {
+    let folder = base.iter().rposition(is_separator).and_then(|last| base.get(..=last)).unwrap_or(b"/");
+    remove_dot_segments(&[folder, relative].concat())
+}
+
+enum Dots {
+    Here,
+    Up,
+}
+
+/// Whether a segment is `.` or `..`.
+fn dots(segment: &[u8]) -> Option<Dots> {
+    let mut count = 0_u8;
+    let mut bytes = segment.iter().filter(|byte| **byte != b'\t');
+    while let Some(byte) = bytes.next() {
+        let is_dot = match byte {
+            b'.' => true,
+            b'%' => bytes.next() == Some(&b'2') && matches!(bytes.next(), Some(b'e' | b'E')),
+            _ => false,
+        };
+        count = count.saturating_add(is_dot.then_some(1)?);
+    }
+    match count {
+        1 => Some(Dots::Here),
+        2 => Some(Dots::Up),
+        _ => None,
+    }
+}
+
+fn is_separator(byte: &u8) -> bool {
+    matches!(byte, b'/' | b'\\')
+}
+
 /// The byte that two hex digits stand for.
 pub fn triplet(hex: &[u8]) -> Option<u8> {
     let [high, low] = hex else { return None };
@@ -172,4 +328,211 @@ pub fn is_unreserved(byte: u8) -> bool {
 /// `pchar` without what means something to a list, to a cookie or inside of quotes: `,`, `;`, `'`.
 fn is_plain(byte: u8) -> bool {
     is_unreserved(byte) || matches!(byte, b'!' | b'$' | b'&' | b'(' | b')' | b'*' | b'+' | b'=' | b':' | b'@')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn canonical_prefixes() {
+        for (text, canonical) in [
+            ("", ""),
+            ("/", ""),
+            ("/foo/bar///", "/foo/bar"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/%61pp", "/app"),
+            ("/.well-known", "/.well-known"),
+            ("/script:name", "/script:name"),
+        ] {
+            assert_eq!(PathPrefix::parse(text).unwrap().as_str(), canonical, "{text}");
+        }
+    }
+
+    #[test]
+    fn unsafe_prefixes() {
+        for text in [
+            "app",
+            "//",
+            "//evil.com",
+            "/a//b",
+            "/\\evil.com",
+            "/a/../b",
+            "/a/%2e%2E",
+            "/.",
+            "/a b",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a%zz",
+            "/a%2",
+            "/a%00",
+            "/a\"b",
+            "/a'b",
+            "/a;b",
+            "/a,b",
+            "/a?b",
+            "/a#b",
+            "/caf\u{e9}",
+            "/a\r\nb",
+            "https://evil.com/",
+        ] {
+            let error = PathPrefix::parse(text).unwrap_err();
+            assert_eq!(error.text(), text);
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+        assert!(PathPrefix::parse(&format!("/{}", "a".repeat(PathPrefix::MAX_LEN - 1))).is_ok());
+        assert!(PathPrefix::parse(&format!("/{}", "a".repeat(PathPrefix::MAX_LEN))).is_err());
+    }
+
+    #[test]
+    fn segments_are_matched() {
+        let strip = |path: &'static str, prefix| {
+            strip_prefix(path.as_bytes(), &PathPrefix::from_static(prefix))
+                .map(|rest| std::str::from_utf8(rest).unwrap())
+        };
+        for (path, prefix, rest) in [
+            ("/app", "/app", Some("")),
+            ("/app/", "/app", Some("/")),
+            ("/app//x", "/app", Some("//x")),
+            ("/app/app/x", "/app", Some("/app/x")),
+            ("/x", "", Some("/x")),
+            ("/ap%70/a%2Fb", "/app", Some("/a%2Fb")),
+            ("/caf%c3%A9/x", "/caf%C3%A9", Some("/x")),
+            ("/App", "/app", None),
+            ("/appx", "/app", None),
+            ("/app%2Fx", "/app", None),
+            ("/app\\x", "/app", None),
+            ("/app;v=1/x", "/app", None),
+            ("//app/x", "/app", None),
+            ("/a%2Fb/c", "/a/b", None),
+            ("/%61", "/aaaaaa", None),
+            ("/a%", "/app", None),
+            ("/a%7", "/app", None),
+            ("/caf%C3", "/caf%C3%A9", None),
+            ("/caf%C3%A8", "/caf%C3%A9", None),
+            ("", "/app", None),
+        ] {
+            assert_eq!(strip(path, prefix), rest, "{path} below {prefix}");
+        }
+    }
+
+    #[test]
+    fn climbing() {
+        for yes in [
+            "/..",
+            "/../",
+            "/a/../..",
+            "/a//../../b",
+            "//..",
+            "/.%2e",
+            "/%2E%2e/x",
+            "/a\\..\\..",
+            "/.\t./x",
+            "/%2\te%\t2E",
+            "..",
+        ] {
+            assert!(climbs_out(yes.as_bytes()), "{yes}");
+        }
+        for no in
+            ["", "/", "/a/..", "/./a/../b/..", "/...", "/..a", "/a/..;/..;", "/..%2f..%2f", "/%252e%252e"]
+        {
+            assert!(!climbs_out(no.as_bytes()), "{no}");
+        }
+    }
+
+    /// RFC 3986, sections 5.4.1 and 5.4.2, what there is of relative paths.
+    #[test]
+    fn resolution() {
+        for (relative, path) in [
+            ("g", "/b/c/g"),
+            ("./g", "/b/c/g"),
+            ("g/", "/b/c/g/"),
+            (";x", "/b/c/;x"),
+            (".", "/b/c/"),
+            ("./", "/b/c/"),
+            ("..", "/b/"),
+            ("../", "/b/"),
+            ("../g", "/b/g"),
+            ("../..", "/"),
+            ("../../g", "/g"),
+            ("../../../g", "/g"),
+            ("g.", "/b/c/g."),
+            ("..g", "/b/c/..g"),
+            ("./../g", "/b/g"),
+            ("./g/.", "/b/c/g/"),
+            ("g/./h", "/b/c/g/h"),
+            ("g/../h", "/b/c/h"),
+            ("g;x=1/../y", "/b/c/y"),
+        ] {
+            let resolved = resolve(b"/b/c/d;p", relative.as_bytes());
+            assert_eq!(resolved, path.as_bytes(), "{relative}");
+        }
+    }
+
+    /// Decodes what may be decoded, cuts at slashes, compares lists.
+    fn naive_strip(path: &str, prefix: &PathPrefix) -> Option<String> {
+        let canonical = |segment: &str| {
+            let mut text = String::new();
+            push_lenient(&mut text, segment);
+            text
+        };
+        let wanted: Vec<String> = prefix.as_str().split('/').skip(1).map(str::to_owned).collect();
+        if wanted.is_empty() {
+            return Some(path.to_owned());
+        }
+        let mut segments = path.strip_prefix('/')?.split('/');
+        for segment in wanted {
+            if canonical(segments.next()?) != segment {
+                return None;
+            }
+        }
+        Some(segments.fold(String::new(), |rest, segment| rest + "/" + segment))
+    }
+
+    fn push_lenient(text: &mut String, segment: &str) {
+        let mut bytes = segment.as_bytes();
+        while let Some((byte, rest)) = bytes.split_first() {
+            match rest.get(..2).filter(|_| *byte == b'%').and_then(triplet) {
+                Some(decoded) if is_unreserved(decoded) => text.push(char::from(decoded)),
+                Some(_) => text.push_str(&segment[segment.len() - bytes.len()..][..3].to_ascii_uppercase()),
+                None => {
+                    text.push(char::from(*byte));
+                    bytes = rest;
+                    continue;
+                }
+            }
+            bytes = &rest[2..];
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn strip_is_the_naive_one(path in "/(a|%61|%2f|%2F|%|/|b){0,8}", prefix in "(/(a|b|%2[bB]|ab)){0,3}") {
+            let prefix = PathPrefix::parse(&prefix).unwrap();
+            let stripped = strip_prefix(path.as_bytes(), &prefix).map(|rest| String::from_utf8(rest.to_vec()).unwrap());
+            prop_assert_eq!(stripped, naive_strip(&path, &prefix));
+        }
+
+        #[test]
+        fn a_prefix_put_before_is_taken_away(prefix in "(/[a-z.%:@]{1,4}){0,3}", path in "(/\\PC{0,8})?") {
+            let Ok(prefix) = PathPrefix::parse(&prefix) else { return Ok(()) };
+            let whole = format!("{prefix}{path}");
+            prop_assert_eq!(strip_prefix(whole.as_bytes(), &prefix), Some(path.as_bytes()));
+        }
+
+        #[test]
+        fn without_dot_segments_nothing_climbs(path in "/([ab./\\\\\t]|%2e){0,12}") {
+            let path = remove_dot_segments(path.as_bytes());
+            prop_assert!(!climbs_out(&path));
+            prop_assert_eq!(remove_dot_segments(&path), path);
+        }
+
+        #[test]
+        fn no_bytes_panic(path in prop::collection::vec(any::<u8>(), 0..24), base in prop::collection::vec(any::<u8>(), 0..8)) {
+            let prefix = PathPrefix::from_static("/a");
+            let _ = (strip_prefix(&path, &prefix), climbs_out(&path), one_leading_slash(&path), resolve(&base, &path));
+        }
+    }
 }

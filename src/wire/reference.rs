@@ -1,1 +1,440 @@
-//! PLACEHOLDER docs.
+//! URI references (RFC 3986): taking them apart (appendix B), resolving them (section 5.2), putting them together
+//! (section 5.3).
+//!
+//! Browsers differ from the RFC in three ways that matter to whoever prints a reference into a page: they delete
+//! tabs and line feeds, take a backslash for a slash, and take `%2e` for a dot. The callers refuse the first two;
+//! the third is what [`Dots::AsBrowsers`] is for.
+
+use std::borrow::Cow;
+
+use super::path::triplet;
+
+/// The five parts of a URI reference, as written. Every text has them.
+///
+/// # Example
+///
+/// ```
+/// use tower_proxied::wire::reference::Reference;
+///
+/// let reference = Reference::parse(b"//example.org/a?b#c");
+/// assert_eq!(reference.scheme, None);
+/// assert_eq!(reference.authority, Some(&b"example.org"[..]));
+/// assert_eq!(reference.path, b"/a");
+/// assert_eq!(reference.query, Some(&b"b"[..]));
+/// assert_eq!(reference.fragment, Some(&b"c"[..]));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reference<'a> {
+    /// What stands before the first `:`, where that is a scheme by section 3.1.
+    pub scheme: Option<&'a [u8]>,
+    /// What stands between `//` and the path; it may be empty, and nothing is said of its grammar.
+    pub authority: Option<&'a [u8]>,
+    /// The path; it may be empty.
+    pub path: &'a [u8],
+    /// What stands behind `?`.
+    pub query: Option<&'a [u8]>,
+    /// What stands behind `#`.
+    pub fragment: Option<&'a [u8]>,
+}
+
+impl<'a> Reference<'a> {
+    /// Takes a reference apart (appendix B). A text before `:` that is no scheme belongs to the path.
+    pub fn parse(bytes: &'a [u8]) -> Self {
+        let (rest, fragment) = cut(bytes, b'#');
+        let (rest, query) = cut(rest, b'?');
+        let (scheme, rest) = match cut(rest, b':') {
+            (scheme, Some(rest)) if is_scheme(scheme) => (Some(scheme), rest),
+            _ => (None, rest),
+        };
+        let (authority, path) = match rest.strip_prefix(b"//") {
+            Some(rest) => {
+                let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+                rest.split_at_checked(end).map_or((None, rest), |(authority, path)| (Some(authority), path))
+            }
+            None => (None, rest),
+        };
+        Self { scheme, authority, path, query, fragment }
+    }
+
+    /// This reference as seen from `base`, which has a scheme (section 5.2.2, strict): what it leaves out comes
+    /// from the base.
+    pub fn resolve(&self, base: &Reference<'a>) -> Resolved<'a> {
+        let clean = |path| Cow::Owned(remove_dot_segments(path, Dots::AsRfc3986));
+        let (scheme, authority, path, query) = if self.scheme.is_some() {
+            (self.scheme, self.authority, clean(self.path), self.query)
+        } else if self.authority.is_some() {
+            (base.scheme, self.authority, clean(self.path), self.query)
+        } else if self.path.is_empty() {
+            (base.scheme, base.authority, Cow::Borrowed(base.path), self.query.or(base.query))
+        } else if self.path.starts_with(b"/") {
+            (base.scheme, base.authority, clean(self.path), self.query)
+        } else {
+            let merged = merge(base.authority.is_some(), base.path, self.path);
+            (base.scheme, base.authority, clean(&merged), self.query)
+        };
+        Resolved { scheme, authority, path, query, fragment: self.fragment }
+    }
+}
+
+/// A reference that was [resolved](Reference::resolve).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved<'a> {
+    scheme: Option<&'a [u8]>,
+    authority: Option<&'a [u8]>,
+    path: Cow<'a, [u8]>,
+    query: Option<&'a [u8]>,
+    fragment: Option<&'a [u8]>,
+}
+
+impl Resolved<'_> {
+    /// The parts, to resolve other references against.
+    pub fn as_reference(&self) -> Reference<'_> {
+        Reference {
+            scheme: self.scheme,
+            authority: self.authority,
+            path: &self.path,
+            query: self.query,
+            fragment: self.fragment,
+        }
+    }
+
+    /// Puts the parts together (section 5.3) in ASCII; what no URI may hold is percent-encoded.
+    ///
+    /// Without an authority, a path that starts with `//` is written behind `/.`, since it would be read as an
+    /// authority otherwise.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        if let Some(scheme) = self.scheme {
+            push_encoded(&mut text, scheme, Part::Path);
+            text.push(':');
+        }
+        match self.authority {
+            Some(authority) => {
+                text.push_str("//");
+                push_encoded(&mut text, authority, Part::Authority);
+            }
+            None if self.path.starts_with(b"//") => text.push_str("/."),
+            None => {}
+        }
+        push_encoded(&mut text, &self.path, Part::Path);
+        push_tail(&mut text, self.query, self.fragment);
+        text
+    }
+}
+
+/// What counts as a dot in `.` and `..`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dots {
+    /// A dot.
+    AsRfc3986,
+    /// A dot or `%2e`: browsers climb for both (URL standard, "double-dot URL path segment").
+    AsBrowsers,
+}
+
+/// A path without `.` and `..` (section 5.2.4). What climbs higher than the root stays at the root.
+///
+/// # Example
+///
+/// ```
+/// use tower_proxied::wire::reference::{Dots, remove_dot_segments};
+///
+/// assert_eq!(remove_dot_segments(b"/a/b/./../c", Dots::AsRfc3986), b"/a/c");
+/// assert_eq!(remove_dot_segments(b"/../%2e%2E/a", Dots::AsBrowsers), b"/a");
+/// assert_eq!(remove_dot_segments(b"/../%2e%2E/a", Dots::AsRfc3986), b"/%2e%2E/a");
+/// ```
+pub fn remove_dot_segments(path: &[u8], dots: Dots) -> Vec<u8> {
+    let mut kept: Vec<u8> = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (slash, after) = match rest.strip_prefix(b"/") {
+            Some(after) => (true, after),
+            None => (false, rest),
+        };
+        let end = after.iter().position(|byte| *byte == b'/').unwrap_or(after.len());
+        let (segment, next) = after.split_at_checked(end).unwrap_or((after, b""));
+        let climbs = dot_segment(segment, dots);
+        match climbs {
+            None => {
+                if slash {
+                    kept.push(b'/');
+                }
+                kept.extend_from_slice(segment);
+                rest = next;
+                continue;
+            }
+            Some(Climb::Stay) => {}
+            Some(Climb::Up) if slash => {
+                kept.truncate(kept.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
+            }
+            Some(Climb::Up) => {}
+        }
+        if slash && next.is_empty() {
+            kept.push(b'/');
+        }
+        rest = if slash { next } else { next.strip_prefix(b"/").unwrap_or(next) };
+    }
+    kept
+}
+
+/// `reference` in the place of the last segment of `base` (section 5.2.3).
+pub(crate) fn merge(has_authority: bool, base: &[u8], reference: &[u8]) -> Vec<u8> {
+    let directory = match base.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => base.get(..=slash).unwrap_or_default(),
+        None if base.is_empty() && has_authority => b"/",
+        None => b"",
+    };
+    [directory, reference].concat()
+}
+
+/// The part of a URI that bytes are written into; each allows others (RFC 3986, section 3 and appendix A).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Authority,
+    Path,
+    /// Of the query and the fragment.
+    Tail,
+}
+
+impl Part {
+    /// A percent sign is not among them: it is allowed before two hex digits only.
+    pub(crate) fn allows(self, byte: u8) -> bool {
+        super::path::is_unreserved(byte)
+            || matches!(
+                byte,
+                b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+            )
+            || match self {
+                Self::Authority => matches!(byte, b'[' | b']'),
+                Self::Path => byte == b'/',
+                Self::Tail => matches!(byte, b'/' | b'?'),
+            }
+    }
+}
+
+/// Writes bytes into a part of a URI. Triplets stay as they are, whatever else the part does not allow becomes one;
+/// so does a percent sign that starts none.
+pub(crate) fn push_encoded(text: &mut String, bytes: &[u8], part: Part) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |nibble: u8| HEX.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit));
+    let mut rest = bytes;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        let starts_triplet = *byte == b'%' && after.get(..2).is_some_and(|hex| triplet(hex).is_some());
+        if starts_triplet || part.allows(*byte) {
+            text.push(char::from(*byte));
+        } else {
+            text.extend(['%', digit(byte >> 4), digit(byte & 0x0f)]);
+        }
+    }
+}
+
+/// Writes a query and a fragment.
+pub(crate) fn push_tail(text: &mut String, query: Option<&[u8]>, fragment: Option<&[u8]>) {
+    for (mark, part) in [('?', query), ('#', fragment)] {
+        if let Some(part) = part {
+            text.push(mark);
+            push_encoded(text, part, Part::Tail);
+        }
+    }
+}
+
+/// What stands before and behind the first `mark`.
+pub(crate) fn cut(bytes: &[u8], mark: u8) -> (&[u8], Option<&[u8]>) {
+    match bytes.iter().position(|byte| *byte == mark).and_then(|at| bytes.split_at_checked(at)) {
+        Some((before, behind)) => (before, behind.get(1..)),
+        None => (bytes, None),
+    }
+}
+
+fn is_scheme(text: &[u8]) -> bool {
+    text.first().is_some_and(u8::is_ascii_alphabetic)
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+enum Climb {
+    Stay,
+    Up,
+}
+
+fn dot_segment(segment: &[u8], dots: Dots) -> Option<Climb> {
+    let after_dot = |segment: &'_ [u8]| -> Option<usize> {
+        let is_encoded = |start: &[u8]| dots == Dots::AsBrowsers && start.eq_ignore_ascii_case(b"%2e");
+        match segment {
+            [b'.', ..] => Some(1),
+            _ if segment.get(..3).is_some_and(is_encoded) => Some(3),
+            _ => None,
+        }
+    };
+    let rest = segment.get(after_dot(segment)?..)?;
+    if rest.is_empty() {
+        return Some(Climb::Stay);
+    }
+    rest.get(after_dot(rest)?..)?.is_empty().then_some(Climb::Up)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn resolve(base: &str, reference: &str) -> String {
+        Reference::parse(reference.as_bytes()).resolve(&Reference::parse(base.as_bytes())).to_text()
+    }
+
+    #[test]
+    fn rfc_3986_section_5_4() {
+        for (reference, expected) in [
+            ("g:h", "g:h"),
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("//g", "http://g"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("#s", "http://a/b/c/d;p?q#s"),
+            ("g#s", "http://a/b/c/g#s"),
+            ("g?y#s", "http://a/b/c/g?y#s"),
+            (";x", "http://a/b/c/;x"),
+            ("g;x", "http://a/b/c/g;x"),
+            ("g;x?y#s", "http://a/b/c/g;x?y#s"),
+            ("", "http://a/b/c/d;p?q"),
+            (".", "http://a/b/c/"),
+            ("./", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../..", "http://a/"),
+            ("../../", "http://a/"),
+            ("../../g", "http://a/g"),
+            ("../../../g", "http://a/g"),
+            ("../../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("/../g", "http://a/g"),
+            ("g.", "http://a/b/c/g."),
+            (".g", "http://a/b/c/.g"),
+            ("g..", "http://a/b/c/g.."),
+            ("..g", "http://a/b/c/..g"),
+            ("./../g", "http://a/b/g"),
+            ("./g/.", "http://a/b/c/g/"),
+            ("g/./h", "http://a/b/c/g/h"),
+            ("g/../h", "http://a/b/c/h"),
+            ("g;x=1/./y", "http://a/b/c/g;x=1/y"),
+            ("g;x=1/../y", "http://a/b/c/y"),
+            ("g?y/./x", "http://a/b/c/g?y/./x"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("g#s/./x", "http://a/b/c/g#s/./x"),
+            ("g#s/../x", "http://a/b/c/g#s/../x"),
+            ("http:g", "http:g"),
+        ] {
+            assert_eq!(resolve("http://a/b/c/d;p?q", reference), expected, "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_double_slash_never_becomes_an_authority() {
+        assert_eq!(resolve("https://example.com/x", "/.//evil.example"), "https://example.com//evil.example");
+        assert_eq!(resolve("x:/y", "/.//evil.example"), "x:/.//evil.example");
+    }
+
+    #[test]
+    fn only_a_scheme_is_a_scheme() {
+        assert_eq!(Reference::parse(b"a+b.c-1:x").scheme, Some(&b"a+b.c-1"[..]));
+        for not in ["1a:x", ":x", "a b:x", "/a:x", "?a:x", "#a:x", " a:x"] {
+            assert_eq!(Reference::parse(not.as_bytes()).scheme, None, "{not}");
+        }
+    }
+
+    #[test]
+    fn encoding_is_of_what_the_part_does_not_allow() {
+        let encoded = |bytes: &[u8], part| {
+            let mut text = String::new();
+            push_encoded(&mut text, bytes, part);
+            text
+        };
+        assert_eq!(encoded("/é %zz%2f[?#\\".as_bytes(), Part::Path), "/%C3%A9%20%25zz%2f%5B%3F%23%5C");
+        assert_eq!(encoded(b"a?b/c[]#", Part::Tail), "a?b/c%5B%5D%23");
+        assert_eq!(encoded(b"%", Part::Tail), "%25");
+        assert_eq!(encoded(b"%a", Part::Tail), "%25a");
+    }
+
+    /// The algorithm of section 5.2.4, step by step.
+    fn remove_dot_segments_as_written(path: &str) -> String {
+        let (mut input, mut output) = (path.to_owned(), String::new());
+        while !input.is_empty() {
+            if let Some(rest) = input.strip_prefix("../").or(input.strip_prefix("./")) {
+                input = rest.to_owned();
+            } else if input.starts_with("/./") || input == "/." {
+                input = format!("/{}", input.get(3..).unwrap_or_default());
+            } else if input.starts_with("/../") || input == "/.." {
+                input = format!("/{}", input.get(4..).unwrap_or_default());
+                output.truncate(output.rfind('/').unwrap_or(0));
+            } else if input == "." || input == ".." {
+                input.clear();
+            } else {
+                let end = input[1..].find('/').map_or(input.len(), |at| at + 1);
+                output.push_str(&input[..end]);
+                input = input[end..].to_owned();
+            }
+        }
+        output
+    }
+
+    proptest! {
+        #[test]
+        fn dot_segments_go_as_the_rfc_writes(path in "[a./]{0,14}") {
+            let removed = remove_dot_segments(path.as_bytes(), Dots::AsRfc3986);
+            prop_assert_eq!(removed, remove_dot_segments_as_written(&path).into_bytes());
+        }
+
+        #[test]
+        fn browsers_find_no_dots_left(path in "(/|\\.|%2e|%2E|a){0,14}") {
+            let removed = remove_dot_segments(path.as_bytes(), Dots::AsBrowsers);
+            let text = String::from_utf8(removed).unwrap().to_ascii_lowercase().replace("%2e", ".");
+            prop_assert!(!text.split('/').any(|segment| matches!(segment, "." | "..")), "{}", text);
+        }
+
+        #[test]
+        fn the_parts_are_the_whole(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let reference = Reference::parse(&bytes);
+            let mut whole = Vec::new();
+            for (before, part, behind) in [
+                ("", reference.scheme, ":"),
+                ("//", reference.authority, ""),
+                ("", Some(reference.path), ""),
+                ("?", reference.query, ""),
+                ("#", reference.fragment, ""),
+            ] {
+                if let Some(part) = part {
+                    whole.extend([before.as_bytes(), part, behind.as_bytes()].concat());
+                }
+            }
+            prop_assert_eq!(whole, bytes);
+        }
+
+        #[test]
+        fn what_is_resolved_reads_back(base in "[a:/?#.]{0,12}", reference in "[a:/?#.]{0,12}") {
+            let base = format!("x:{base}");
+            let reference = Reference::parse(reference.as_bytes());
+            let resolved = reference.resolve(&Reference::parse(base.as_bytes()));
+            let text = resolved.to_text();
+            let read = Reference::parse(text.as_bytes());
+            prop_assert_eq!((read.scheme, read.authority), (resolved.scheme, resolved.authority));
+            prop_assert_eq!(read.query.is_some(), resolved.query.is_some());
+            prop_assert_eq!(read.fragment.is_some(), resolved.fragment.is_some());
+            let Reference { scheme, authority, path, query, fragment } = read;
+            let again = Resolved { scheme, authority, path: path.into(), query, fragment };
+            prop_assert_eq!(again.to_text(), text);
+        }
+
+        #[test]
+        fn any_bytes_resolve_to_ascii(
+            base in prop::collection::vec(any::<u8>(), 0..40),
+            reference in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let text = Reference::parse(&reference).resolve(&Reference::parse(&base)).to_text();
+            prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{}", text);
+        }
+    }
+}

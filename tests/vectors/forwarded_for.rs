@@ -1,10 +1,10 @@
 use std::sync::{Arc, Mutex};
 
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_proxied::forwarded_for::{Claims, Declared, Outcome, Proxied, Written};
-use tower_proxied::{ForwardedForLayer, Scheme, TrustedProxies};
+use tower_proxied::{ForwardedForLayer, PeerAddr, Scheme, TrustedProxies};
 
 use crate::support::{self, Case, Verdict, equal};
 
@@ -31,7 +31,8 @@ pub(crate) fn run(case: &Case) -> Verdict {
         &case.expect,
         &["client", "rejected", "status", "trusted_hops", "port", "claims", "inner_headers"],
     )?;
-    let seen = serve(layer(&case.given)?, &case.given)?;
+    let headers = support::headers(&case.given["headers"]);
+    let seen = serve_parts(&layer(&case.given)?, support::peer(&case.given["peer"]), headers)?;
     let expect = &case.expect;
     if let Some(client) = expect.get("client") {
         let client = client.as_str().map(|text| text.parse().expect("an address"));
@@ -69,17 +70,22 @@ pub(crate) fn run(case: &Case) -> Verdict {
     Ok(())
 }
 
-struct Seen {
-    status: StatusCode,
-    resolved: Proxied,
-    proxied: Option<Proxied>,
-    headers: http::HeaderMap,
+pub(crate) struct Seen {
+    pub(crate) status: StatusCode,
+    pub(crate) resolved: Proxied,
+    /// `None` where the request was refused.
+    pub(crate) proxied: Option<Proxied>,
+    pub(crate) headers: HeaderMap,
 }
 
-fn serve(layer: ForwardedForLayer, given: &Value) -> Result<Seen, String> {
+/// What the layer makes of a request, as the inner service sees it.
+pub(crate) fn serve_parts(
+    layer: &ForwardedForLayer,
+    peer: Option<PeerAddr>,
+    headers: HeaderMap,
+) -> Result<Seen, String> {
     let mut request = Request::new(());
-    *request.headers_mut() = support::headers(&given["headers"]);
-    let peer = support::peer(&given["peer"]);
+    *request.headers_mut() = headers;
     let resolved = layer.resolve(peer.as_ref(), request.headers()).ok_or("disabled")?;
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);

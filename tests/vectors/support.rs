@@ -72,11 +72,17 @@ pub(crate) fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
 pub(crate) fn peer(value: &Value) -> Option<PeerAddr> {
     match value.as_str()? {
         "unix" => Some(PeerAddr::Unix),
-        text => Some(PeerAddr::Tcp(text.parse().unwrap_or_else(|_| {
-            let ip: IpAddr =
-                text.split('%').next().unwrap().parse().unwrap_or_else(|_| panic!("peer {text}"));
-            SocketAddr::new(ip, 40000)
-        }))),
+        text => {
+            // A zone is a number in a socket address, and a name in the cases.
+            let (start, end) = text.split_once('%').unwrap_or((text, ""));
+            let text = format!("{start}{}", end.find(']').map_or("", |at| &end[at..]));
+            let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 40000)));
+            let mut address = address.unwrap_or_else(|_| panic!("peer {text}"));
+            if let (SocketAddr::V6(address), true) = (&mut address, text.starts_with("[fe80:")) {
+                address.set_scope_id(2);
+            }
+            Some(PeerAddr::Tcp(address))
+        }
     }
 }
 

@@ -1,0 +1,399 @@
+//! A front end made of this crate's parts over hyper-util's client. `front_end` and `demo` run it.
+//!
+//! ```text
+//! listener -> PeerAddr -> ForwardedFor -> SetForwarded -> password -> SetRemoteUser -> StickyRoute -> Upstream -> client
+//! ```
+//!
+//! `ForwardedFor` trusts nobody here: it leaves in `Proxied` by which scheme the client came, for the cookie's `Secure`.
+#![allow(dead_code, reason = "each example takes what it needs")]
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::upgrade::{self, OnUpgrade};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_proxied::errors_to_502::{ErrorsTo502Layer, MemberError};
+use tower_proxied::front::{SetForwardedLayer, SetRemoteUserLayer, Target, UpstreamLayer};
+use tower_proxied::sticky_route::{Member, Phase, RequestBody, Role, RouteCookie, StickyRoute};
+use tower_proxied::wire::list;
+use tower_proxied::{DetachedUser, ForwardedForLayer, PeerAddr, Scheme, Secret, TrustedProxies};
+
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long open requests may take once the front end is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+pub(crate) struct FrontConfig {
+    pub(crate) members: Vec<FrontMember>,
+    pub(crate) cookie: RouteCookie,
+    /// Who may come in; everybody, as nobody, where there is none.
+    pub(crate) basic_auth: Option<BasicAuth>,
+    /// What proves to the application servers that a request came through here.
+    pub(crate) secret: Option<(HeaderName, Secret)>,
+}
+
+impl FrontConfig {
+    /// What [`serve`] would refuse.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        balanced(self).map(drop)
+    }
+}
+
+/// `ROUTE=URL[,weight=N][,standby]`
+#[derive(Clone, Debug)]
+pub(crate) struct FrontMember {
+    pub(crate) route: String,
+    pub(crate) target: Target,
+    pub(crate) weight: u32,
+    pub(crate) role: Role,
+}
+
+impl FrontMember {
+    pub(crate) fn new(route: &str, target: Target) -> Self {
+        Self { route: route.into(), target, weight: 1, role: Role::Active }
+    }
+}
+
+impl FromStr for FrontMember {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (route, rest) = text.split_once('=').ok_or("it must be ROUTE=URL[,weight=N][,standby]")?;
+        let mut items = rest.split(',');
+        let target: Target = items.next().unwrap_or_default().parse().map_err(|error| format!("{error}"))?;
+        if target.scheme() == Scheme::Https {
+            return Err(format!(
+                "target {:?} is refused: this front end speaks http to its members",
+                target.to_string()
+            ));
+        }
+        let mut member = Self::new(route, target);
+        for item in items {
+            match item.split_once('=') {
+                Some(("weight", weight)) => {
+                    member.weight = weight.parse().map_err(|_| format!("weight {weight:?} is no number"))?;
+                }
+                None if item == "standby" => member.role = Role::Standby,
+                _ => return Err(format!("{item:?} is neither weight=N nor standby")),
+            }
+        }
+        Ok(member)
+    }
+}
+
+/// `USER:PASSWORD`
+#[derive(Clone)]
+pub(crate) struct BasicAuth {
+    user: String,
+    credentials: Vec<u8>,
+}
+
+impl BasicAuth {
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// RFC 7617, section 2.
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let Ok(Some(line)) = list::only_line(headers, &header::AUTHORIZATION) else { return false };
+        let Some((scheme, encoded)) = line.split_at_checked("basic ".len()) else { return false };
+        scheme.eq_ignore_ascii_case(b"basic ")
+            && BASE64_STANDARD
+                .decode(list::trim(encoded))
+                .is_ok_and(|credentials| is_equal(&credentials, &self.credentials))
+    }
+}
+
+impl FromStr for BasicAuth {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some((user, password)) if !user.is_empty() && !password.is_empty() => {
+                Ok(Self { user: user.into(), credentials: text.as_bytes().to_vec() })
+            }
+            _ => Err("it must be USER:PASSWORD"),
+        }
+    }
+}
+
+impl fmt::Debug for BasicAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BasicAuth").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// A socket to serve, with TLS or without.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    pub(crate) fn http(socket: TcpListener) -> Self {
+        Self { socket, tls: None }
+    }
+
+    pub(crate) fn https(socket: TcpListener, tls: TlsAcceptor) -> Self {
+        Self { socket, tls: Some(tls) }
+    }
+}
+
+/// Serves all listeners until `stop` is ready, and then for as long as open requests take, ten seconds at most.
+pub(crate) async fn serve(
+    config: FrontConfig,
+    listeners: Vec<Listener>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let balanced = balanced(&config)?;
+    let (stopping, _) = watch::channel(());
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        let port = listener.socket.local_addr()?.port();
+        let scheme = if listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let (config, balanced) = (config.clone(), balanced.clone());
+        serving.spawn(accept(listener, stopping.subscribe(), move |peer| {
+            stack(&config, peer, scheme, port, balanced.clone())
+        }));
+    }
+    stop.await;
+    drop(stopping);
+    while let Some(served) = serving.join_next().await {
+        served?;
+    }
+    Ok(())
+}
+
+/// A line for each member that does not answer. It may come up later: this is no error.
+pub(crate) async fn unreachable(members: &[FrontMember]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for member in members {
+        let connect = TcpStream::connect(host_and_port(&member.target));
+        let reason = match tokio::time::timeout(Duration::from_secs(2), connect).await {
+            Ok(Ok(_)) => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => String::from("no answer within 2 s"),
+        };
+        lines.push(format!("member {} at {} cannot be reached now: {reason}", member.route, member.target));
+    }
+    lines
+}
+
+fn host_and_port(target: &Target) -> String {
+    let authority = target.authority();
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    if has_port { authority.into() } else { format!("{authority}:{}", target.scheme().default_port()) }
+}
+
+/// What answers a request, whichever part of the front end it is.
+pub(crate) trait Answer:
+    Service<
+        Request<Incoming>,
+        Response = Response<Self::Body>,
+        Error = Infallible,
+        Future: Future<Output = Result<Response<Self::Body>, Infallible>> + Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    type Body: http_body::Body<Data = Bytes, Error: Into<Error>> + Send + 'static;
+}
+
+impl<S, R> Answer for S
+where
+    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    R: http_body::Body<Data = Bytes, Error: Into<Error>> + Send + 'static,
+{
+    type Body = R;
+}
+
+/// All members under one roof, over one HTTP client.
+fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(Duration::from_secs(5)));
+    let client: Client<_, RequestBody<Incoming>> = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(60))
+        .build(connector);
+    let mut sticky =
+        StickyRoute::builder("front").cookie(config.cookie.clone()).classify(Phase::of_hyper_util);
+    for member in &config.members {
+        let client = client.clone();
+        let upstream = ServiceBuilder::new()
+            .layer(UpstreamLayer::new(member.target.clone()).websockets())
+            .service_fn(move |request| exchange(client.clone(), request));
+        sticky = sticky.member(Member::new(&member.route, upstream).weight(member.weight).role(member.role));
+    }
+    Ok(ServiceBuilder::new()
+        .map_response(|response: Response<_>| {
+            if let Some(error) = response.extensions().get::<MemberError>() {
+                eprintln!("front end: {}: {error}", response.status());
+            }
+            response
+        })
+        .layer(ErrorsTo502Layer::new())
+        .service(sticky.build()?))
+}
+
+/// One request and its response; where both sides agree on a WebSocket, their connections are joined.
+async fn exchange<B>(
+    client: Client<HttpConnector, B>,
+    mut request: Request<B>,
+) -> Result<Response<Incoming>, hyper_util::client::legacy::Error>
+where
+    B: http_body::Body<Data: Send, Error: Into<Error>> + Send + Unpin + 'static,
+{
+    let browser = request.headers().contains_key(header::UPGRADE).then(|| upgrade::on(&mut request));
+    let mut response = client.request(request).await?;
+    if let Some(browser) = browser.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        tokio::spawn(join(browser, upgrade::on(&mut response)));
+    }
+    Ok(response)
+}
+
+async fn join(browser: OnUpgrade, member: OnUpgrade) {
+    if let (Ok(browser), Ok(member)) = tokio::join!(browser, member) {
+        let (mut browser, mut member) = (TokioIo::new(browser), TokioIo::new(member));
+        // An error is the end of either connection.
+        let _ = tokio::io::copy_bidirectional(&mut browser, &mut member).await;
+    }
+}
+
+/// What stands before the balancer, for one connection.
+fn stack<S: Answer>(
+    config: &FrontConfig,
+    peer: SocketAddr,
+    scheme: Scheme,
+    port: u16,
+    balanced: S,
+) -> impl Answer + use<S> {
+    let mut set_remote_user = SetRemoteUserLayer::from_detached_user();
+    if let Some((name, secret)) = &config.secret {
+        set_remote_user = set_remote_user.shared_secret(name.clone(), secret.clone());
+    }
+    let basic_auth = config.basic_auth.clone();
+    let authenticated = ServiceBuilder::new().layer(set_remote_user).service(balanced);
+    ServiceBuilder::new()
+        .layer(PeerAddr::layer(peer))
+        .layer(ForwardedForLayer::x_forwarded_for(TrustedProxies::none()).listener_scheme(scheme))
+        .layer(SetForwardedLayer::edge().listener_scheme(scheme).listener_port(port))
+        .service_fn(move |mut request: Request<Incoming>| {
+            let admitted = admit(basic_auth.as_ref(), &mut request);
+            let authenticated = authenticated.clone();
+            async move {
+                if !admitted {
+                    return Ok(unauthorized().map(Either::Right));
+                }
+                authenticated.oneshot(request).await.map(|response| response.map(Either::Left))
+            }
+        })
+}
+
+/// Asks for the password, where there is one, and leaves the user. The password goes no further.
+fn admit(basic_auth: Option<&BasicAuth>, request: &mut Request<Incoming>) -> bool {
+    let Some(basic_auth) = basic_auth else { return true };
+    if !basic_auth.admits(request.headers()) {
+        return false;
+    }
+    request.headers_mut().remove(header::AUTHORIZATION);
+    request.extensions_mut().insert(DetachedUser::new(basic_auth.user()));
+    true
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    let mut response =
+        Response::new(Full::from("not authenticated: a user and a password are needed here\n"));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let challenge = HeaderValue::from_static("Basic realm=\"front end\", charset=\"UTF-8\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// In a time that tells nothing of where two texts of one length differ.
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+/// Serves one listener until `stopping` is closed.
+async fn accept<S, F>(listener: Listener, mut stopping: watch::Receiver<()>, stack: F)
+where
+    S: Answer,
+    F: Fn(SocketAddr) -> S + Send + 'static,
+{
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.socket.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = stopping.changed() => break,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            // Out of file descriptors, say: those in use come back.
+            Err(error) => {
+                eprintln!("front end: cannot accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let _ = socket.set_nodelay(true);
+        let (service, watcher, tls) = (stack(peer), graceful.watcher(), listener.tls.clone());
+        connections.spawn(async move {
+            match tls {
+                None => connection(socket, service, watcher).await,
+                Some(tls) => {
+                    if let Ok(Ok(socket)) = tokio::time::timeout(GRACE, tls.accept(socket)).await {
+                        connection(socket, service, watcher).await;
+                    }
+                }
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        eprintln!("front end: requests that took longer than {GRACE:?} were cut off");
+    }
+}
+
+/// HTTP/1.1 or HTTP/2, by ALPN or by the first bytes. An error is the end of this connection and of nothing else.
+async fn connection<I, S>(socket: I, service: S, watcher: Watcher)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Answer,
+{
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new());
+    server.http2().timer(TokioTimer::new());
+    let connection =
+        server.serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(service));
+    let _ = watcher.watch(connection.into_owned()).await;
+}

@@ -1,0 +1,264 @@
+//! The references that [`PublicUrl`] makes absolute.
+
+use std::fmt;
+
+use super::PublicUrl;
+use crate::wire::host::{HostPort, Scheme};
+use crate::wire::reference::{
+    Dots, Part, Reference, cut, merge, push_encoded, push_tail, remove_dot_segments,
+};
+
+/// Why a reference is not made absolute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// It holds a control character.
+    Control,
+    /// It holds a backslash, which browsers take for a slash.
+    Backslash,
+    /// It has a scheme that is neither `http` nor `https`, or one without `//`.
+    Scheme,
+    /// Its authority is no host with or without a port.
+    Authority,
+    /// It leads to another origin.
+    CrossOrigin,
+    /// It leads to the own origin, but out of the prefix.
+    OutsidePrefix,
+}
+
+impl fmt::Display for ReferenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Control => "the reference holds a control character",
+            Self::Backslash => "the reference holds a backslash",
+            Self::Scheme => "the reference has a scheme that cannot be followed here",
+            Self::Authority => "the reference has an authority that is no host",
+            Self::CrossOrigin => "the reference leads to another origin",
+            Self::OutsidePrefix => "the reference leads out of the prefix of this application",
+        })
+    }
+}
+
+impl std::error::Error for ReferenceError {}
+
+pub(super) fn absolute(
+    public: &PublicUrl,
+    current_path: &str,
+    reference: &str,
+) -> Result<String, ReferenceError> {
+    let reference = read(reference)?;
+    let (current_path, current_query) = cut(current_path.as_bytes(), b'?');
+    let mut query = reference.query;
+    let clean = |path: &[u8]| remove_dot_segments(path, Dots::AsBrowsers);
+    let prefix = public.prefix().as_str();
+    let path = match reference.authority {
+        Some(authority) => {
+            check_origin(public, reference.scheme, authority)?;
+            let path = clean(reference.path);
+            let below = path.strip_prefix(prefix.as_bytes());
+            below
+                .filter(|below| matches!(below.first(), None | Some(b'/')))
+                .ok_or(ReferenceError::OutsidePrefix)?
+                .to_vec()
+        }
+        None if reference.scheme.is_some() => return Err(ReferenceError::Scheme),
+        None if reference.path.is_empty() => {
+            query = query.or(current_query);
+            clean(&rooted(current_path))
+        }
+        None if reference.path.starts_with(b"/") => clean(reference.path),
+        None => clean(&merge(true, &rooted(current_path), reference.path)),
+    };
+    let mut text = public.to_string();
+    let slashes = path.iter().take_while(|byte| **byte == b'/').count();
+    // The bare prefix is a resource of its own; a host without a path is not (RFC 9110, section 4.2.3).
+    if slashes > 0 || prefix.is_empty() {
+        text.push('/');
+    }
+    push_encoded(&mut text, path.get(slashes..).unwrap_or_default(), Part::Path);
+    push_tail(&mut text, query, reference.fragment);
+    Ok(text)
+}
+
+pub(super) fn resolve_any(public: &PublicUrl, base: &str, reference: &str) -> Result<String, ReferenceError> {
+    let own = public.to_string();
+    let base = read(base)?.resolve(&Reference::parse(own.as_bytes()));
+    let resolved = read(reference)?.resolve(&base.as_reference());
+    let authority = resolved.as_reference().authority.unwrap_or_default();
+    if !authority.iter().all(|byte| *byte == b'%' || Part::Authority.allows(*byte)) {
+        return Err(ReferenceError::Authority);
+    }
+    Ok(resolved.to_text())
+}
+
+fn read(reference: &str) -> Result<Reference<'_>, ReferenceError> {
+    if reference.bytes().any(|byte| byte.is_ascii_control()) {
+        Err(ReferenceError::Control)
+    } else if reference.contains('\\') {
+        Err(ReferenceError::Backslash)
+    } else {
+        Ok(Reference::parse(reference.as_bytes()))
+    }
+}
+
+fn check_origin(public: &PublicUrl, scheme: Option<&[u8]>, authority: &[u8]) -> Result<(), ReferenceError> {
+    let scheme = match scheme {
+        None => public.scheme(),
+        Some(name) => Scheme::of_uri(name).ok_or(ReferenceError::Scheme)?,
+    };
+    let authority = HostPort::parse(authority).ok_or(ReferenceError::Authority)?;
+    if public.origin().is(scheme, &authority) { Ok(()) } else { Err(ReferenceError::CrossOrigin) }
+}
+
+/// `*` and the empty path of `CONNECT` are no place to start from.
+fn rooted(current_path: &[u8]) -> Vec<u8> {
+    if current_path.starts_with(b"/") { current_path.to_vec() } else { b"/".to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn app() -> PublicUrl {
+        PublicUrl::from_static("https://example.com/app")
+    }
+
+    #[test]
+    fn below_the_prefix() {
+        for (current_path, reference, expected) in [
+            ("/", "", "https://example.com/app/"),
+            ("/", "/", "https://example.com/app/"),
+            ("/", "x", "https://example.com/app/x"),
+            ("/a/b?c", "", "https://example.com/app/a/b?c"),
+            ("/a/b?c", "#d", "https://example.com/app/a/b?c#d"),
+            ("/a/b?c", "?d", "https://example.com/app/a/b?d"),
+            ("/a/b?c", "d", "https://example.com/app/a/d"),
+            ("/a/b?c/d", "e", "https://example.com/app/a/e"),
+            ("/a/b", "..", "https://example.com/app/"),
+            ("/a/b", "../../..", "https://example.com/app/"),
+            ("/a/b", "%2e%2E/%2e./.%2e/x", "https://example.com/app/x"),
+            ("/", "/a/..//evil.example", "https://example.com/app/evil.example"),
+            ("/", "..//evil.example", "https://example.com/app/evil.example"),
+            ("//evil.example/x", "", "https://example.com/app/evil.example/x"),
+            ("//evil.example/x", "y", "https://example.com/app/evil.example/y"),
+            ("*", "x", "https://example.com/app/x"),
+            ("", "", "https://example.com/app/"),
+            ("/a\\b", "", "https://example.com/app/a%5Cb"),
+            ("/", " //evil.example", "https://example.com/app/%20//evil.example"),
+            ("/", " javascript:x", "https://example.com/app/%20javascript:x"),
+            ("/", "1:x", "https://example.com/app/1:x"),
+            ("/", "?q=[é]&r=%zz#ü", "https://example.com/app/?q=%5B%C3%A9%5D&r=%25zz#%C3%BC"),
+            ("/", "/app/x", "https://example.com/app/app/x"),
+            ("/", "//example.com/app", "https://example.com/app"),
+            ("/", "//EXAMPLE.com.:443/app?x#y", "https://example.com/app?x#y"),
+            ("/x", "https://example.com/app/a/../b", "https://example.com/app/b"),
+            ("/x", "https://example.com/app//evil.example", "https://example.com/app/evil.example"),
+        ] {
+            let uri = app().absolute_from(current_path, reference);
+            assert_eq!(uri.as_deref(), Ok(expected), "{current_path} {reference}");
+        }
+        let root = PublicUrl::from_static("https://example.com");
+        assert_eq!(root.absolute("https://example.com").as_deref(), Ok("https://example.com/"));
+        assert_eq!(root.absolute("https://example.com//x").as_deref(), Ok("https://example.com/x"));
+        assert_eq!(root.absolute("//example.com?x").as_deref(), Ok("https://example.com/?x"));
+    }
+
+    #[test]
+    fn errors_say_which() {
+        use ReferenceError::*;
+        for (reference, error) in [
+            ("/\t/evil.example", Control),
+            ("/x\u{7f}", Control),
+            ("\u{0}", Control),
+            ("\\\\evil.example", Backslash),
+            ("/x?\\", Backslash),
+            ("javascript:alert(1)", Scheme),
+            ("https:evil.example", Scheme),
+            ("https:/evil.example", Scheme),
+            ("javascript://example.com/%0aalert(1)", Scheme),
+            ("ftp://example.com/x", Scheme),
+            ("///evil.example", Authority),
+            ("//", Authority),
+            ("https:///x", Authority),
+            ("//example.com@evil.example/", Authority),
+            ("//example.com:/", Authority),
+            ("//%65xample.com/", Authority),
+            ("//evil.example", CrossOrigin),
+            ("//example.com:80/app/", CrossOrigin),
+            ("http://example.com/app/", CrossOrigin),
+            ("https://example.com.evil.example/app/", CrossOrigin),
+            ("https://example.com", OutsidePrefix),
+            ("https://example.com/", OutsidePrefix),
+            ("https://example.com/apps", OutsidePrefix),
+            ("https://example.com/app/../x", OutsidePrefix),
+            ("https://example.com/app/%2e%2e/x", OutsidePrefix),
+            ("https://example.com//app/x", OutsidePrefix),
+        ] {
+            assert_eq!(app().absolute(reference), Err(error), "{reference:?}");
+        }
+    }
+
+    #[test]
+    fn any_leads_anywhere() {
+        let any = |base, reference| app().resolve_any(base, reference);
+        assert_eq!(any("", "").as_deref(), Ok("https://example.com/app"));
+        assert_eq!(any("", "x").as_deref(), Ok("https://example.com/x"));
+        assert_eq!(any("/a/b", "c?d e").as_deref(), Ok("https://example.com/a/c?d%20e"));
+        assert_eq!(any("", "mailto:a@b").as_deref(), Ok("mailto:a@b"));
+        assert_eq!(any("//b.example/c", "d").as_deref(), Ok("https://b.example/d"));
+        assert_eq!(any("", "//[::1]:8080/x").as_deref(), Ok("https://[::1]:8080/x"));
+        assert_eq!(any("", "/\\x"), Err(ReferenceError::Backslash));
+        assert_eq!(any("\n", "x"), Err(ReferenceError::Control));
+        assert_eq!(any("", "//a b/x"), Err(ReferenceError::Authority));
+        assert_eq!(any("", "//bücher.example/"), Err(ReferenceError::Authority));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_leaves_the_prefix(current_path in any_text(), reference in any_text()) {
+            stays(&app(), &current_path, &reference)?;
+            stays(&PublicUrl::from_static("http://[::1]:8080"), &current_path, &reference)?;
+        }
+
+        #[test]
+        fn nothing_near_a_way_out_leaves_the_prefix(
+            current_path in "/{0,2}(a|app|\\.|%2e|%2E|/|\\\\|\\?){0,8}",
+            reference in "(https?:|javascript:)?/{0,3}(example\\.com|evil\\.example|@|:443)?(app|a|\\.|%2e|%2E|/|\\?|#|:){0,10}",
+        ) {
+            stays(&app(), &current_path, &reference)?;
+            stays(&PublicUrl::from_static("https://example.com"), &current_path, &reference)?;
+        }
+
+        #[test]
+        fn no_text_panics_the_resolver(base in any_text(), reference in any_text()) {
+            if let Ok(uri) = app().resolve_any(&base, &reference) {
+                prop_assert!(uri.bytes().all(|byte| byte.is_ascii_graphic()), "{}", uri);
+            }
+        }
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        prop::collection::vec(any::<char>(), 0..20).prop_map(String::from_iter)
+    }
+
+    /// As a browser reads it: the own origin, and at or below the prefix after all climbing.
+    fn stays(public: &PublicUrl, current_path: &str, reference: &str) -> Result<(), TestCaseError> {
+        let Ok(uri) = public.absolute_from(current_path, reference) else { return Ok(()) };
+        prop_assert!(uri.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'), "{}", uri);
+        let rest = uri.strip_prefix(&public.to_string());
+        prop_assert!(
+            rest.is_some_and(|rest| matches!(rest.chars().next(), None | Some('/' | '?' | '#'))),
+            "{}",
+            uri
+        );
+        let path = rest.unwrap().split(['?', '#']).next().unwrap();
+        prop_assert!(!path.starts_with("//"), "{}", uri);
+        let climbs =
+            |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+        prop_assert!(!path.split('/').any(climbs), "{}", uri);
+        prop_assert_eq!(public.absolute(&uri), Ok(uri));
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! What `http::HeaderMap` lacks.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::wire::list;
+
+/// Removes all fields whose name is such; allocates nothing.
+pub(crate) fn remove_where(headers: &mut HeaderMap, is_such: impl Fn(&HeaderName) -> bool) {
+    loop {
+        let mut batch: [Option<HeaderName>; 8] = Default::default();
+        let mut found = headers.keys().filter(|name| is_such(name)).cloned();
+        batch.iter_mut().for_each(|slot| *slot = found.next());
+        let is_full = batch.last().is_some_and(Option::is_some);
+        for name in batch.iter().flatten() {
+            headers.remove(name);
+        }
+        if !is_full {
+            return;
+        }
+    }
+}
+
+/// Takes names out of `Connection`: a proxy further in removes what is listed there (RFC 9110, section 7.6.1),
+/// and a client can list what the front end wrote (CVE-2024-45410, CVE-2022-31813).
+pub(crate) fn unlist(headers: &mut HeaderMap, is_listed_wrongly: impl Fn(&HeaderName) -> bool) {
+    let goes = |option: &&[u8]| HeaderName::from_bytes(option).is_ok_and(|name| is_listed_wrongly(&name));
+    let options = |line| split_list(line).filter(|option| !option.is_empty());
+    if !list::lines(headers, &header::CONNECTION).flat_map(options).any(|option| goes(&option)) {
+        return;
+    }
+    let mut kept: Vec<u8> = Vec::new();
+    for option in list::lines(headers, &header::CONNECTION).flat_map(options).filter(|option| !goes(option)) {
+        if !kept.is_empty() {
+            kept.extend_from_slice(b", ");
+        }
+        kept.extend_from_slice(option);
+    }
+    headers.remove(header::CONNECTION);
+    if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::from_bytes(&kept)) {
+        headers.insert(header::CONNECTION, value);
+    }
+}
+
+fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b',').map(list::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_lines_of_all_such_fields_go() {
+        for count in [0, 1, 7, 8, 9, 40] {
+            let mut headers = HeaderMap::new();
+            headers.insert("kept", "1".parse().unwrap());
+            for number in 0..count {
+                let name = HeaderName::try_from(format!("x-{number}")).unwrap();
+                headers.append(&name, "1".parse().unwrap());
+                headers.append(&name, "2".parse().unwrap());
+            }
+            remove_where(&mut headers, |name| name.as_str().starts_with("x-"));
+            assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["kept"], "{count}");
+        }
+    }
+
+    fn connection(lines: &[&str]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::CONNECTION, line.parse().unwrap());
+        }
+        unlist(&mut headers, |name| name.as_str().starts_with("remote"));
+        headers.get_all(header::CONNECTION).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn identity_headers_leave_connection() {
+        assert_eq!(connection(&["Remote-User, keep-alive"]), ["keep-alive"]);
+        assert_eq!(connection(&["close", "REMOTE_USER , upgrade"]), ["close, upgrade"]);
+        assert!(connection(&["remote-user"]).is_empty());
+        assert_eq!(connection(&["close,  upgrade", "te"]), ["close,  upgrade", "te"]);
+    }
+}

@@ -1,0 +1,352 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::identity::DetachedUser;
+use crate::refusal::RefusalKind;
+use crate::wire::{list, name, text};
+
+/// How the proxy writes what ASCII cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Encoding {
+    /// UTF-8, as it is.
+    Utf8,
+    /// ISO-8859-1.
+    Latin1,
+    /// Percent triplets of UTF-8 (RFC 3986, section 2.1), decoded once.
+    Percent,
+    /// Encoded words (RFC 2047), as Tailscale writes them.
+    Rfc2047,
+}
+
+impl Encoding {
+    fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Utf8 => text::utf8(bytes),
+            Self::Latin1 => Some(text::latin1(bytes)),
+            Self::Percent => text::percent(bytes),
+            Self::Rfc2047 => text::encoded_words(bytes),
+        }
+    }
+
+    fn encode(self, decoded: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Utf8 => Some(decoded.as_bytes().to_vec()),
+            Self::Latin1 => decoded.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect(),
+            Self::Percent => Some(text::to_percent(decoded).into_bytes()),
+            Self::Rfc2047 => Some(text::to_encoded_words(decoded).into_bytes()),
+        }
+    }
+}
+
+/// How the proxy writes groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Groups {
+    /// `dev,ops` in one line (Authelia, oauth2-proxy).
+    Comma,
+    /// `dev;ops` in one line (Shibboleth).
+    Semicolon,
+    /// `dev|ops` in one line (authentik, Jenkins).
+    Pipe,
+    /// One group per line (Kubernetes): a group may hold any separator. Lines that the client wrote and the proxy
+    /// only added to cannot be told from its own.
+    PerLine,
+}
+
+impl Groups {
+    fn separator(self) -> Option<u8> {
+        match self {
+            Self::Comma => Some(b','),
+            Self::Semicolon => Some(b';'),
+            Self::Pipe => Some(b'|'),
+            Self::PerLine => None,
+        }
+    }
+}
+
+/// The identity headers, and how they are written: what reader and writer agree on.
+#[derive(Clone, Debug)]
+pub(crate) struct Fields {
+    /// Of several, no two may name different users; the first is the one that is written.
+    pub(crate) users: Vec<HeaderName>,
+    pub(crate) groups: Option<HeaderName>,
+    pub(crate) name: Option<HeaderName>,
+    pub(crate) email: Option<HeaderName>,
+    pub(crate) uid: Option<HeaderName>,
+    pub(crate) extra_prefixes: Vec<Box<str>>,
+    pub(crate) grouping: Groups,
+    pub(crate) encoding: Encoding,
+    pub(crate) placeholders: Vec<Box<str>>,
+    pub(crate) max_value_bytes: usize,
+    pub(crate) max_groups: usize,
+    pub(crate) allows_comma: bool,
+    pub(crate) prefix: Option<Box<str>>,
+    pub(crate) realms: Option<Vec<Box<str>>>,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self {
+            users: vec![HeaderName::from_static("remote-user")],
+            groups: Some(HeaderName::from_static("remote-groups")),
+            name: Some(HeaderName::from_static("remote-name")),
+            email: Some(HeaderName::from_static("remote-email")),
+            uid: None,
+            extra_prefixes: Vec::new(),
+            grouping: Groups::Comma,
+            encoding: Encoding::Utf8,
+            placeholders: vec!["(null)".into()],
+            max_value_bytes: 256,
+            max_groups: 128,
+            allows_comma: false,
+            prefix: None,
+            realms: None,
+        }
+    }
+}
+
+impl Fields {
+    /// All names with one spelling.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.users.iter().chain(&self.groups).chain(&self.name).chain(&self.email).chain(&self.uid)
+    }
+
+    /// Whether this is one of the headers, in any spelling.
+    pub(crate) fn holds(&self, header: &HeaderName) -> bool {
+        let header = header.as_str().as_bytes();
+        self.names().any(|own| name::fold_together(header, own.as_str().as_bytes()))
+            || self.extra_prefixes.iter().any(|prefix| name::folds_to_prefix(header, prefix.as_bytes()))
+    }
+
+    /// Whether this is one of the headers, in the spelling that counts.
+    pub(crate) fn spells(&self, header: &HeaderName) -> bool {
+        self.names().any(|own| own == header)
+            || self.extra_prefixes.iter().any(|prefix| header.as_str().starts_with(&**prefix))
+    }
+
+    /// The user that the headers name: nobody, somebody, or a refusal where they are ambiguous or unreadable.
+    pub(crate) fn read(&self, headers: &HeaderMap) -> Result<Option<DetachedUser>, RefusalKind> {
+        let Some(written) = self.user(headers)? else { return Ok(None) };
+        let (name, realm) = self.without_realm(self.without_prefix(&written)?)?;
+        let mut user = DetachedUser::new(name).with_groups(self.groups(headers)?);
+        if let Some(realm) = realm {
+            user = user.with_realm(realm);
+        }
+        if let Some(display_name) = self.attribute(headers, self.name.as_ref(), Self::value)? {
+            user = user.with_display_name(display_name);
+        }
+        if let Some(email) = self.attribute(headers, self.email.as_ref(), Self::unmerged)? {
+            user = user.with_email(email);
+        }
+        if let Some(uid) = self.attribute(headers, self.uid.as_ref(), Self::unmerged)? {
+            user = user.with_uid(uid);
+        }
+        for (key, values) in self.extra(headers)? {
+            user = values.into_iter().fold(user, |user, value| user.with_extra(&key, value));
+        }
+        Ok(Some(user))
+    }
+
+    /// Replaces all headers so that [`read`](Self::read) finds the same user; realm, prefix and extra attributes are
+    /// not written. Of a user who is unwritable, some headers may be there.
+    pub(crate) fn write(&self, user: &DetachedUser, headers: &mut HeaderMap) -> Result<(), Unwritable> {
+        for own in self.names() {
+            headers.remove(own);
+        }
+        let Some(header) = self.users.first() else { return Err(Unwritable) };
+        self.put(headers, header, user.name(), Self::unmerged)?;
+        self.put_all(headers, user)?;
+        let attributes: [(_, _, Check); 3] = [
+            (&self.name, user.display_name(), Self::value),
+            (&self.email, user.email(), Self::unmerged),
+            (&self.uid, user.uid(), Self::unmerged),
+        ];
+        for (header, attribute, check) in attributes {
+            if let (Some(header), Some(attribute)) = (header, attribute) {
+                self.put(headers, header, attribute, check)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        headers: &mut HeaderMap,
+        header: &HeaderName,
+        text: &str,
+        check: Check,
+    ) -> Result<(), Unwritable> {
+        let encoded = self.encoding.encode(text).ok_or(Unwritable)?;
+        let read = check(self, &encoded).map_err(|_| Unwritable)?;
+        if read.as_deref() != Some(text) {
+            return Err(Unwritable);
+        }
+        put_once(headers, header, sensitive(&encoded)?)
+    }
+
+    fn put_all(&self, headers: &mut HeaderMap, user: &DetachedUser) -> Result<(), Unwritable> {
+        let Some(header) = &self.groups else { return Ok(()) };
+        let encoded: Option<Vec<Vec<u8>>> = user.groups().map(|group| self.encoding.encode(group)).collect();
+        let encoded = encoded.ok_or(Unwritable)?;
+        if headers.contains_key(header) {
+            return Err(Unwritable);
+        }
+        let lines = match self.grouping.separator() {
+            Some(_) if encoded.is_empty() => Vec::new(),
+            Some(separator) => vec![encoded.join(&separator)],
+            None => encoded,
+        };
+        for line in lines {
+            headers.try_append(header, sensitive(&line)?).map_err(|_| Unwritable)?;
+        }
+        let read = self.groups(headers).map_err(|_| Unwritable)?;
+        if read.iter().map(|group| &**group).eq(user.groups()) { Ok(()) } else { Err(Unwritable) }
+    }
+
+    fn user<'a>(&self, headers: &'a HeaderMap) -> Result<Option<Cow<'a, str>>, RefusalKind> {
+        let mut user: Option<Cow<'a, str>> = None;
+        for header in &self.users {
+            let found = self.attribute(headers, Some(header), Self::unmerged)?;
+            if user.is_some() && found.is_some() && user != found {
+                return Err(RefusalKind::IdentityMalformed);
+            }
+            user = user.or(found);
+        }
+        Ok(user)
+    }
+
+    fn attribute<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        header: Option<&HeaderName>,
+        check: Check,
+    ) -> Result<Option<Cow<'a, str>>, RefusalKind> {
+        let Some(header) = header else { return Ok(None) };
+        match list::only_line(headers, header) {
+            Ok(None) => Ok(None),
+            Ok(Some(line)) => check(self, line),
+            Err(list::SeveralLines) => Err(RefusalKind::IdentityMalformed),
+        }
+    }
+
+    fn groups(&self, headers: &HeaderMap) -> Result<Vec<Box<str>>, RefusalKind> {
+        let Some(header) = &self.groups else { return Ok(Vec::new()) };
+        let separator = self.grouping.separator();
+        if separator.is_some() && list::only_line(headers, header).is_err() {
+            return Err(RefusalKind::IdentityMalformed);
+        }
+        let mut groups = Vec::new();
+        for item in list::lines(headers, header).flat_map(|line| line.split(|byte| Some(*byte) == separator))
+        {
+            let Some(group) = self.value(item)? else { continue };
+            if groups.len() >= self.max_groups {
+                return Err(RefusalKind::IdentityMalformed);
+            }
+            groups.push(group.into());
+        }
+        Ok(groups)
+    }
+
+    /// Attributes whose key stands in the name of the header, lower-case, with percent triplets for what a header
+    /// name cannot hold (Kubernetes). A key in two spellings is refused.
+    fn extra(&self, headers: &HeaderMap) -> Result<BTreeMap<String, Vec<String>>, RefusalKind> {
+        let mut extra = BTreeMap::new();
+        if self.extra_prefixes.is_empty() {
+            return Ok(extra);
+        }
+        for header in headers.keys() {
+            let key = self.extra_prefixes.iter().find_map(|prefix| header.as_str().strip_prefix(&**prefix));
+            let Some(key) = key.filter(|key| !key.is_empty()) else { continue };
+            let key = text::percent(key.as_bytes()).map_or_else(|| key.to_owned(), Cow::into_owned);
+            let mut values = Vec::new();
+            for line in list::lines(headers, header) {
+                values.extend(self.value(line)?.map(Cow::into_owned));
+            }
+            if key.chars().any(text::is_invisible) || extra.insert(key, values).is_some() {
+                return Err(RefusalKind::IdentityMalformed);
+            }
+        }
+        Ok(extra)
+    }
+
+    /// One value, decoded and checked; `Ok(None)` where it stands for nobody.
+    fn value<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind> {
+        let value = self.encoding.decode(list::trim(line)).ok_or(RefusalKind::IdentityMalformed)?;
+        if self.is_nobody(&value) {
+            return Ok(None);
+        }
+        let has_blank_ends = list::trim(value.as_bytes()).len() != value.len();
+        if value.len() > self.max_value_bytes || has_blank_ends || value.chars().any(text::is_invisible) {
+            return Err(RefusalKind::IdentityMalformed);
+        }
+        Ok(Some(value))
+    }
+
+    /// The same for a value in which a comma shows that two lines were merged (RFC 9110, section 5.3).
+    fn unmerged<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind> {
+        if !self.allows_comma && line.contains(&b',') {
+            return Err(RefusalKind::IdentityMalformed);
+        }
+        self.value(line)
+    }
+
+    fn without_prefix<'a>(&self, user: &'a str) -> Result<&'a str, RefusalKind> {
+        let Some(prefix) = &self.prefix else { return Ok(user) };
+        user.strip_prefix(&**prefix).filter(|user| self.is_name(user)).ok_or(RefusalKind::IdentityMalformed)
+    }
+
+    /// `name@realm` or `realm\name`, where exactly one of both signs stands once.
+    fn without_realm<'a>(&self, user: &'a str) -> Result<(&'a str, Option<&'a str>), RefusalKind> {
+        let Some(realms) = &self.realms else { return Ok((user, None)) };
+        let mut parts = user.split(['@', '\\']);
+        let (name, realm) = match (parts.next(), parts.next(), parts.next()) {
+            (Some(name), Some(realm), None) if user.contains('@') => (name, realm),
+            (Some(realm), Some(name), None) => (name, realm),
+            _ => return Err(RefusalKind::IdentityMalformed),
+        };
+        if !self.is_name(name) || realm.is_empty() {
+            return Err(RefusalKind::IdentityMalformed);
+        }
+        if !realms.iter().any(|own| **own == *realm) {
+            return Err(RefusalKind::ForeignRealm);
+        }
+        Ok((name, Some(realm)))
+    }
+
+    fn is_nobody(&self, value: &str) -> bool {
+        value.is_empty() || self.placeholders.iter().any(|placeholder| **placeholder == *value)
+    }
+
+    fn is_name(&self, name: &str) -> bool {
+        !self.is_nobody(name) && list::trim(name.as_bytes()).len() == name.len()
+    }
+}
+
+/// A user whom the headers cannot carry as they are to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unwritable;
+
+type Check = for<'a> fn(&Fields, &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind>;
+
+/// Two roles of one header would overwrite each other.
+pub(crate) fn put_once(
+    headers: &mut HeaderMap,
+    header: &HeaderName,
+    value: HeaderValue,
+) -> Result<(), Unwritable> {
+    if headers.contains_key(header) {
+        return Err(Unwritable);
+    }
+    headers.try_insert(header, value).map_err(|_| Unwritable)?;
+    Ok(())
+}
+
+/// Not indexed by HTTP/2, not shown by Debug.
+fn sensitive(bytes: &[u8]) -> Result<HeaderValue, Unwritable> {
+    let mut value = HeaderValue::from_bytes(bytes).map_err(|_| Unwritable)?;
+    value.set_sensitive(true);
+    Ok(value)
+}

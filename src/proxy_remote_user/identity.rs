@@ -1,0 +1,299 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::proof::{Proven, ProvenBy};
+
+/// Who sent the request, as far as the proxy proved it: the extension that
+/// [`ProxyRemoteUser`](crate::ProxyRemoteUser) leaves in every request.
+///
+/// # Example
+///
+/// ```
+/// use tower_proxied::{Anonymous, Identity};
+///
+/// let identity = Identity::Anonymous(Anonymous::Absent);
+/// assert!(identity.is_anonymous());
+/// assert!(identity.user().is_none());
+/// ```
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// The proxy named this user.
+    User(RemoteUser),
+    /// Nobody, and why.
+    Anonymous(Anonymous),
+}
+
+impl Identity {
+    /// The user, if there is one.
+    pub fn user(&self) -> Option<&RemoteUser> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Anonymous(_) => None,
+        }
+    }
+
+    /// Whether the proxy named a user.
+    pub fn is_authenticated(&self) -> bool {
+        self.user().is_some()
+    }
+
+    /// Whether the request is nobody's.
+    pub fn is_anonymous(&self) -> bool {
+        self.user().is_none()
+    }
+}
+
+/// Why a request is nobody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Anonymous {
+    /// The proxy named no user.
+    Absent,
+    /// The request did not prove to come from the proxy.
+    Unproven,
+    /// The same, and the server gives no peer address that a proof asks for: a mistake in the wiring.
+    NoPeer,
+    /// The layer would have refused the request, but its path is exempt.
+    Exempt,
+    /// The layer is disabled.
+    Disabled,
+}
+
+/// A user whom the proxy named. Only the layer makes one, so that a function that takes a `RemoteUser` needs no
+/// check of its own.
+///
+/// There is no public constructor, no `Default` and no `From`:
+///
+/// ```compile_fail,E0277
+/// use tower_proxied::{DetachedUser, RemoteUser};
+///
+/// let forged = RemoteUser::from(DetachedUser::new("admin"));
+/// ```
+///
+/// Tests of an application make one with `RemoteUser::for_test` (feature `test-util`).
+///
+/// Cloning clones a reference. Compare names, not users: the same person may come with other groups next time.
+#[derive(Clone)]
+pub struct RemoteUser(Arc<Minted>);
+
+struct Minted {
+    user: DetachedUser,
+    proven_by: ProvenBy,
+}
+
+impl RemoteUser {
+    /// The proofs that the request showed.
+    pub fn proven_by(&self) -> ProvenBy {
+        self.0.proven_by
+    }
+
+    pub(super) fn mint(user: DetachedUser, proven: Proven) -> Self {
+        Self(Arc::new(Minted { user, proven_by: proven.by() }))
+    }
+
+    /// A user for your own tests, proven by nothing but the feature `test-util`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_proxied::{DetachedUser, RemoteUser};
+    ///
+    /// let user = RemoteUser::for_test(DetachedUser::new("alice").with_groups(["ops"]));
+    /// assert!(user.in_group("ops"));
+    /// ```
+    #[cfg(feature = "test-util")]
+    pub fn for_test(user: DetachedUser) -> Self {
+        Self(Arc::new(Minted { user, proven_by: ProvenBy::only(super::ProofKind::Test) }))
+    }
+}
+
+impl Deref for RemoteUser {
+    type Target = DetachedUser;
+
+    fn deref(&self) -> &DetachedUser {
+        &self.0.user
+    }
+}
+
+impl fmt::Debug for RemoteUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteUser")
+            .field("user", &self.0.user)
+            .field("proven_by", &self.0.proven_by)
+            .finish()
+    }
+}
+
+impl fmt::Display for RemoteUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.user.fmt(f)
+    }
+}
+
+/// A user without a database: plain data, for an application's own login as for a front end that knows who is
+/// logged in. Anybody can make one, so that it proves nothing; see [`RemoteUser`].
+///
+/// # Example
+///
+/// ```
+/// use tower_proxied::DetachedUser;
+///
+/// let user = DetachedUser::new("alice").with_groups(["ops", "dev"]).with_email("alice@example.com");
+/// assert_eq!(user.name(), "alice");
+/// assert_eq!(user.groups().collect::<Vec<_>>(), ["ops", "dev"]);
+/// assert!(user.is_authenticated());
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct DetachedUser {
+    name: Box<str>,
+    groups: Vec<Box<str>>,
+    display_name: Option<Box<str>>,
+    email: Option<Box<str>>,
+    uid: Option<Box<str>>,
+    realm: Option<Box<str>>,
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+impl DetachedUser {
+    /// A user of this name, in no group.
+    pub fn new(name: impl Into<Box<str>>) -> Self {
+        Self {
+            name: name.into(),
+            groups: Vec::new(),
+            display_name: None,
+            email: None,
+            uid: None,
+            realm: None,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// In these groups, and in no others.
+    pub fn with_groups<I>(mut self, groups: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<Box<str>>,
+    {
+        self.groups = groups.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// With a name for display.
+    pub fn with_display_name(mut self, name: impl Into<Box<str>>) -> Self {
+        self.display_name = Some(name.into());
+        self
+    }
+
+    /// With an address for mail.
+    pub fn with_email(mut self, email: impl Into<Box<str>>) -> Self {
+        self.email = Some(email.into());
+        self
+    }
+
+    /// With an id that stays when the name changes.
+    pub fn with_uid(mut self, uid: impl Into<Box<str>>) -> Self {
+        self.uid = Some(uid.into());
+        self
+    }
+
+    /// Of this realm (domain).
+    pub fn with_realm(mut self, realm: impl Into<Box<str>>) -> Self {
+        self.realm = Some(realm.into());
+        self
+    }
+
+    /// With one more value of this attribute.
+    pub fn with_extra(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.extra.entry(key.into()).or_default().push(value.into());
+        self
+    }
+
+    /// The name under which the user logs in.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The groups, in the order of the proxy.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.groups.iter().map(|group| &**group)
+    }
+
+    /// Whether the user is in this group; case counts.
+    pub fn in_group(&self, group: &str) -> bool {
+        self.groups().any(|own| own == group)
+    }
+
+    /// The name for display.
+    pub fn display_name(&self) -> Option<&str> {
+        self.display_name.as_deref()
+    }
+
+    /// The address for mail.
+    pub fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
+    /// The id that stays when the name changes.
+    pub fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
+    }
+
+    /// The realm (domain) that stood with the name.
+    pub fn realm(&self) -> Option<&str> {
+        self.realm.as_deref()
+    }
+
+    /// Further attributes: all values of each.
+    pub fn extra(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.extra
+    }
+
+    /// Whether this is somebody: an empty name is nobody's.
+    pub fn is_authenticated(&self) -> bool {
+        !self.name.is_empty()
+    }
+}
+
+/// The name.
+impl fmt::Display for DetachedUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl AsRef<str> for DetachedUser {
+    fn as_ref(&self) -> &str {
+        &self.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_data() {
+        let user = DetachedUser::new("alice")
+            .with_groups(["Ops"])
+            .with_display_name("Alice A.")
+            .with_email("a@example.com")
+            .with_uid("7")
+            .with_realm("CORP")
+            .with_extra("scopes", "read")
+            .with_extra("scopes", "write");
+        assert!(user.in_group("Ops") && !user.in_group("ops"));
+        assert_eq!(user.display_name(), Some("Alice A."));
+        assert_eq!(user.email(), Some("a@example.com"));
+        assert_eq!((user.uid(), user.realm()), (Some("7"), Some("CORP")));
+        assert_eq!(user.extra()["scopes"], ["read", "write"]);
+        assert_eq!(user.to_string(), "alice");
+    }
+
+    #[test]
+    fn an_empty_name_is_nobody() {
+        assert!(!DetachedUser::new("").is_authenticated());
+    }
+}

@@ -1,0 +1,570 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+
+use super::internal::{InternalAuthorities, is_same};
+use super::mount::Mount;
+use crate::forced_host::PublicUrl;
+use crate::future::{Owed, sealed};
+use crate::wire::host::{HostPort, Scheme};
+use crate::wire::path::{self, PathPrefix};
+use crate::wire::uri_parts::UriParts;
+use crate::wire::{link, refresh, set_cookie};
+
+const REFRESH: HeaderName = header::REFRESH;
+
+/// Which response fields are rewritten.
+///
+/// By default `Location`, `Content-Location`, `Refresh`, `Link` (targets and anchors) and the `Path` of
+/// `Set-Cookie`.
+///
+/// # Example
+///
+/// ```
+/// use http::{HeaderName, header};
+/// use tower_proxied::script_name_prefix::ResponseRewrite;
+///
+/// let with_htmx = ResponseRewrite::default().also(HeaderName::from_static("hx-redirect"));
+/// let redirects_only = ResponseRewrite::none().also(header::LOCATION);
+/// assert_ne!(with_htmx, redirects_only);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct ResponseRewrite {
+    fields: Vec<HeaderName>,
+}
+
+impl Default for ResponseRewrite {
+    fn default() -> Self {
+        let fields =
+            vec![header::LOCATION, header::CONTENT_LOCATION, REFRESH, header::LINK, header::SET_COOKIE];
+        Self { fields }
+    }
+}
+
+impl ResponseRewrite {
+    /// No field: responses pass as they are.
+    pub fn none() -> Self {
+        Self { fields: Vec::new() }
+    }
+
+    /// This field too. `Refresh`, `Link` and `Set-Cookie` are read in their own grammar, any other field as one URI
+    /// reference.
+    ///
+    /// Not for `X-Accel-Redirect` and its like, which hold paths of the proxy.
+    pub fn also(mut self, name: HeaderName) -> Self {
+        self.fields.push(name);
+        self
+    }
+}
+
+/// What becomes of a path in a response that stands below the prefix already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AlreadyPrefixed {
+    /// It is left alone: something that knows the prefix wrote it.
+    Skip,
+    /// The prefix is put before it all the same: for an application that has a route named like its prefix, and
+    /// knows nothing of the prefix.
+    Always,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) rewrite: ResponseRewrite,
+    pub(super) already_prefixed: AlreadyPrefixed,
+    pub(super) internal: InternalAuthorities,
+}
+
+/// What this unit owes the response: paths as the browser sees them. Opaque.
+#[derive(Clone, Debug)]
+pub struct PublicPaths {
+    paths: Option<Paths>,
+}
+
+impl PublicPaths {
+    /// The response passes as it is.
+    pub(super) fn untouched() -> Self {
+        Self { paths: None }
+    }
+
+    /// `total` is the prefix with those of the layers outside; `url` already has it.
+    pub(super) fn of(rules: &Arc<Rules>, mount: Mount, total: PathPrefix, url: Option<PublicUrl>) -> Self {
+        let is_at_root = mount.public.is_root() && mount.received.is_none() && rules.internal.is_empty();
+        if is_at_root || rules.rewrite.fields.is_empty() {
+            return Self::untouched();
+        }
+        Self { paths: Some(Paths { rules: Arc::clone(rules), mount, total, url }) }
+    }
+}
+
+impl sealed::Sealed for PublicPaths {}
+
+impl<R> Owed<R> for PublicPaths {
+    type Body = R;
+
+    fn settle(self, mut response: Response<R>) -> Response<R> {
+        if let Some(paths) = self.paths {
+            paths.rewrite(response.headers_mut());
+        }
+        response
+    }
+}
+
+/// The paths of one request and its response.
+#[derive(Clone, Debug)]
+struct Paths {
+    rules: Arc<Rules>,
+    mount: Mount,
+    total: PathPrefix,
+    url: Option<PublicUrl>,
+}
+
+impl Paths {
+    fn rewrite(&self, headers: &mut HeaderMap) {
+        for (name, value) in headers.iter_mut() {
+            if !self.rules.rewrite.fields.contains(name) {
+                continue;
+            }
+            let bytes = value.as_bytes();
+            let reference = |reference: &[u8]| self.reference(reference);
+            let rewritten = match name {
+                name if *name == header::SET_COOKIE => self.cookie(bytes),
+                name if *name == header::LINK => splice(bytes, link::references(bytes), reference),
+                name if *name == REFRESH => splice(bytes, refresh::url(bytes), reference),
+                _ => splice(bytes, Some(0..bytes.len()), reference),
+            };
+            if let Some(mut rewritten) =
+                rewritten.and_then(|bytes| HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes)).ok())
+            {
+                rewritten.set_sensitive(value.is_sensitive());
+                *value = rewritten;
+            }
+        }
+    }
+
+    /// `None` stays as it is, here and below.
+    fn reference(&self, reference: &[u8]) -> Option<Vec<u8>> {
+        let parts = UriParts::cut(reference)?;
+        let path = match (parts.scheme, parts.authority, parts.path) {
+            (None, None, b"") => None,
+            (None, None, [b'/', ..]) => self.absolute_path(parts.path),
+            (None, None, _) => self.relative_path(parts.path),
+            (_, Some(authority), _) => return self.own_url(reference, authority, parts),
+            (Some(_), None, _) => None,
+        };
+        path.map(|path| [&path, parts.tail].concat())
+    }
+
+    fn own_url(&self, reference: &[u8], authority: &[u8], parts: UriParts<'_>) -> Option<Vec<u8>> {
+        let scheme = match parts.scheme {
+            Some(scheme) => Some(http_scheme(scheme)?),
+            None => self.url.as_ref().map(PublicUrl::scheme),
+        };
+        let host = HostPort::parse(authority)?;
+        let is_public = self.url.as_ref().is_some_and(|url| is_same(&host, url.authority(), scheme));
+        if !is_public && !self.rules.internal.contains(&host, scheme) {
+            return None;
+        }
+        let origin = self
+            .url
+            .as_ref()
+            .filter(|_| !is_public)
+            .map(|url| format!("{}://{}", url.scheme(), url.authority()));
+        let path = self.absolute_path(if parts.path.is_empty() { b"/" } else { parts.path });
+        if origin.is_none() && path.is_none() {
+            return None;
+        }
+        let origin_len = reference.len().checked_sub(parts.path.len())?.checked_sub(parts.tail.len())?;
+        let own_origin = reference.get(..origin_len)?;
+        let origin = origin.as_deref().map_or(own_origin, str::as_bytes);
+        Some([origin, path.as_deref().unwrap_or(parts.path), parts.tail].concat())
+    }
+
+    fn absolute_path(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let public = &self.mount.public;
+        if self.rules.already_prefixed == AlreadyPrefixed::Skip {
+            let is_below =
+                |prefix| path::strip_prefix(path, prefix).is_some_and(|below| !path::climbs_out(below));
+            if !public.is_root() && (is_below(public) || is_below(&self.total)) {
+                return None;
+            }
+            if let Some(below) = self.below_received(path).filter(|below| !path::climbs_out(below)) {
+                return Some(below_public(public, below));
+            }
+        }
+        if public.is_root() {
+            None
+        } else if path::climbs_out(path) {
+            Some(below_public(public, &path::remove_dot_segments(path)))
+        } else {
+            Some(below_public(public, path))
+        }
+    }
+
+    /// Left alone, unless the browser would come out elsewhere than the inner service means: the browser's path is
+    /// longer, so that there `..` goes further up; and at the bare mount point it has no slash at its end.
+    fn relative_path(&self, relative: &[u8]) -> Option<Vec<u8>> {
+        let public = &self.mount.public;
+        if public.is_root() {
+            return None;
+        }
+        let below = self.mount.below().as_bytes();
+        let meant = path::resolve(inner_path(below), relative);
+        let browsed = path::resolve(&[public.as_str().as_bytes(), below].concat(), relative);
+        let arrives = path::strip_prefix(&browsed, public).map(inner_path);
+        (arrives != Some(inner_path(&meant))).then(|| below_public(public, &meant))
+    }
+
+    fn cookie(&self, value: &[u8]) -> Option<Vec<u8>> {
+        // It is void unless its path is `/`.
+        const HOST: &[u8] = b"__Host-";
+        let is_host_cookie =
+            set_cookie::name(value).get(..HOST.len()).is_some_and(|start| start.eq_ignore_ascii_case(HOST));
+        if is_host_cookie {
+            return None;
+        }
+        let rewritten = splice(value, set_cookie::paths(value), |path| self.cookie_path(path));
+        let has_path = set_cookie::paths(value)
+            .last()
+            .is_some_and(|path| value.get(path).is_some_and(|path| path.starts_with(b"/")));
+        if self.mount.below().is_empty() && !has_path && !self.mount.public.is_root() {
+            // The browser would take the folder of `/app`, which is the whole host (RFC 6265, section 5.1.4).
+            let value = rewritten.as_deref().unwrap_or(value);
+            return Some([value, b"; Path=", self.mount.public.as_str().as_bytes()].concat());
+        }
+        rewritten
+    }
+
+    /// Browsers compare cookie paths as texts: no dot segments here. `/` is the whole mount, the bare mount point
+    /// too, and so loses its slash.
+    fn cookie_path(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let public = &self.mount.public;
+        if !path.starts_with(b"/") {
+            return None;
+        }
+        let mut below = path;
+        if self.rules.already_prefixed == AlreadyPrefixed::Skip {
+            let is_below = |prefix| path::strip_prefix(path, prefix).is_some();
+            if !public.is_root() && (is_below(public) || is_below(&self.total)) {
+                return None;
+            }
+            below = self.below_received(path).unwrap_or(path);
+        }
+        if public.is_root() {
+            let is_mapped = below.len() < path.len();
+            return is_mapped.then(|| if below.is_empty() { b"/".to_vec() } else { below.to_vec() });
+        }
+        Some(if below == b"/" {
+            public.as_str().into()
+        } else {
+            [public.as_str().as_bytes(), below].concat()
+        })
+    }
+
+    fn below_received<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        path::strip_prefix(path, self.mount.received.as_ref()?)
+    }
+}
+
+/// As the inner service sees it.
+fn inner_path(below: &[u8]) -> &[u8] {
+    if below.is_empty() { b"/" } else { path::one_leading_slash(below) }
+}
+
+fn below_public(public: &PathPrefix, below: &[u8]) -> Vec<u8> {
+    if !public.is_root() {
+        return [public.as_str().as_bytes(), below].concat();
+    }
+    // `//host` and, to browsers, `/\host` are other hosts.
+    let start = below.iter().position(|byte| !matches!(byte, b'/' | b'\\' | b'\t')).unwrap_or(below.len());
+    [b"/", below.get(start..).unwrap_or_default()].concat()
+}
+
+fn http_scheme(scheme: &[u8]) -> Option<Scheme> {
+    [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .find(|known| scheme.eq_ignore_ascii_case(known.as_str().as_bytes()))
+}
+
+/// Replaces the ranges, as far as there is a replacement for them; blanks around them stay.
+fn splice(
+    value: &[u8],
+    ranges: impl IntoIterator<Item = Range<usize>>,
+    replace: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    let mut spliced = Vec::new();
+    let mut copied = 0;
+    for range in ranges {
+        let Some(padded) = value.get(range.clone()) else { continue };
+        let blanks = padded.len().saturating_sub(padded.trim_ascii_start().len());
+        let old = padded.trim_ascii();
+        let Some(new) = replace(old) else { continue };
+        let start = range.start.saturating_add(blanks);
+        spliced.extend_from_slice(value.get(copied..start).unwrap_or_default());
+        spliced.extend_from_slice(&new);
+        copied = start.saturating_add(old.len());
+    }
+    if copied == 0 {
+        return None;
+    }
+    spliced.extend_from_slice(value.get(copied..).unwrap_or_default());
+    Some(spliced)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, request};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::script_name_prefix::{Mounts, ScriptNamePrefixLayer};
+    use crate::shell::Unit;
+
+    const FIELDS: &[&str] = &["location", "content-location", "refresh", "link", "set-cookie"];
+
+    fn keeps() -> ScriptNamePrefixLayer {
+        ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/app"))
+    }
+
+    fn maps(public: &'static str) -> ScriptNamePrefixLayer {
+        let public = PathPrefix::from_static(public);
+        ScriptNamePrefixLayer::proxy_maps(Mounts { public, received: PathPrefix::from_static("/django") })
+    }
+
+    fn parts(target: &str) -> request::Parts {
+        Request::get(target).body(()).unwrap().into_parts().0
+    }
+
+    /// One pass of a field through the layer, for a request with these parts.
+    fn settle(layer: &ScriptNamePrefixLayer, mut parts: request::Parts, name: &str, value: &[u8]) -> Vec<u8> {
+        let owed = layer.config.as_ref().unwrap().on_request(&mut parts).unwrap();
+        let response = Response::builder().header(name, value).body(()).unwrap();
+        owed.settle(response).headers()[name].as_bytes().to_vec()
+    }
+
+    fn rewritten(layer: &ScriptNamePrefixLayer, target: &str, name: &str, value: &str) -> String {
+        String::from_utf8(settle(layer, parts(target), name, value.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn climbing_redirects_stay_below() {
+        for (location, expected) in [
+            ("/../../etc?q#f", "/app/etc?q#f"),
+            ("/..", "/app/"),
+            ("/a/%2E%2e/../b", "/app/b"),
+            ("/app/../y", "/app/app/../y"),
+            ("/app/../../y", "/app/y"),
+            ("/..\\x", "/app/x"),
+            ("/.\t./x", "/app/x"),
+        ] {
+            assert_eq!(rewritten(&keeps(), "/app/x", "location", location), expected, "{location}");
+        }
+    }
+
+    #[test]
+    fn relative_references() {
+        for (target, location, expected) in [
+            ("/app/x", "", ""),
+            ("/app/x", "?page=2", "?page=2"),
+            ("/app/x", "#top", "#top"),
+            ("/app/a/b", "../c?d", "../c?d"),
+            ("/app/a/b", "../../c?d", "/app/c?d"),
+            ("/app/a/b", "..\\..\\c", "/app/c"),
+            ("/app", "a", "/app/a"),
+            ("/app", "./?x", "/app/?x"),
+            ("/app?x", "?y", "?y"),
+            ("/%61pp/x", "a", "a"),
+            ("/app//x", "a", "a"),
+            ("/app/x", "1:a", "1:a"),
+            ("/app/x", "\\\\evil.example", "\\\\evil.example"),
+        ] {
+            assert_eq!(rewritten(&keeps(), target, "location", location), expected, "{target} {location}");
+        }
+    }
+
+    #[test]
+    fn own_urls() {
+        let internal = InternalAuthorities::from_static(&["127.0.0.1:8081", "http-1", "[::1]:8000"]);
+        let layer = keeps().internal_authorities(internal);
+        let url =
+            |text: &[u8]| PublicUrl::new(Scheme::Https, HostPort::parse(text).unwrap(), PathPrefix::root());
+        for (location, without_url, with_url) in [
+            ("http://127.0.0.1:8081/x?q", "http://127.0.0.1:8081/app/x?q", "https://example.com/app/x?q"),
+            ("http://127.0.0.1:8081/app/x", "http://127.0.0.1:8081/app/x", "https://example.com/app/x"),
+            ("http://127.0.0.1:8081", "http://127.0.0.1:8081/app/", "https://example.com/app/"),
+            ("//127.0.0.1:8081/x", "//127.0.0.1:8081/app/x", "https://example.com/app/x"),
+            ("http://127.0.0.1:8082/x", "http://127.0.0.1:8082/x", "http://127.0.0.1:8082/x"),
+            (
+                "http://127.0.0.1:8081.evil.org/x",
+                "http://127.0.0.1:8081.evil.org/x",
+                "http://127.0.0.1:8081.evil.org/x",
+            ),
+            ("http://HTTP-1:80/x", "http://HTTP-1:80/app/x", "https://example.com/app/x"),
+            ("https://http-1:80/x", "https://http-1:80/x", "https://http-1:80/x"),
+            ("http://[0:0::1]:8000/x", "http://[0:0::1]:8000/app/x", "https://example.com/app/x"),
+            ("https://example.com/x", "https://example.com/x", "https://example.com/app/x"),
+            ("https://Example.com:443?q", "https://Example.com:443?q", "https://Example.com:443/app/?q"),
+            ("//example.com/x", "//example.com/x", "//example.com/app/x"),
+            ("https://a@example.com/x", "https://a@example.com/x", "https://a@example.com/x"),
+            (
+                "https://example.com\\@evil.org/x",
+                "https://example.com\\@evil.org/x",
+                "https://example.com\\@evil.org/x",
+            ),
+            ("wss://example.com/x", "wss://example.com/x", "wss://example.com/x"),
+            ("///x", "///x", "///x"),
+        ] {
+            assert_eq!(rewritten(&layer, "/app/x", "location", location), without_url, "{location}");
+            let mut parts = parts("/app/x");
+            parts.extensions.insert(url(b"example.com"));
+            let seen = settle(&layer, parts, "location", location.as_bytes());
+            assert_eq!(String::from_utf8(seen).unwrap(), with_url, "{location}");
+        }
+    }
+
+    #[test]
+    fn fields_in_their_own_grammar() {
+        for (name, value, expected) in [
+            ("content-location", " /x ", " /app/x "),
+            ("refresh", "3; url=/x", "3; url=/app/x"),
+            ("refresh", "0;URL='/x' ", "0;URL='/app/x' "),
+            ("refresh", "3", "3"),
+            (
+                "link",
+                "</a>; anchor=\"/b\", <c>, <//cdn.example/d>",
+                "</app/a>; anchor=\"/app/b\", <c>, <//cdn.example/d>",
+            ),
+            ("link", "<>; rel=self", "<>; rel=self"),
+            ("set-cookie", "a=b; Path=/x; path=/", "a=b; Path=/app/x; path=/app"),
+            ("set-cookie", "a=; Path=/; Max-Age=0; Priority=High", "a=; Path=/app; Max-Age=0; Priority=High"),
+            ("set-cookie", "__host-a=b; Secure; Path=/", "__host-a=b; Secure; Path=/"),
+            ("set-cookie", "a=b; Path=\"/x\"", "a=b; Path=\"/x\""),
+            ("x-location", "/x", "/x"),
+        ] {
+            assert_eq!(rewritten(&keeps(), "/app/x", name, value), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn cookies_without_a_path_at_the_bare_mount_point() {
+        for (value, expected) in [
+            ("a=b", "a=b; Path=/app"),
+            ("a=b; Path=x; Secure", "a=b; Path=x; Secure; Path=/app"),
+            ("a=b; Path=/x", "a=b; Path=/app/x"),
+            ("a=b; Path=/x; Path", "a=b; Path=/app/x; Path; Path=/app"),
+            ("__Host-a=b; Secure", "__Host-a=b; Secure"),
+        ] {
+            assert_eq!(rewritten(&keeps(), "/app", "set-cookie", value), expected, "{value}");
+        }
+    }
+
+    /// A mount whose public prefix is empty: nothing to put before, but the received prefix to take away.
+    #[test]
+    fn mapped_to_the_root() {
+        for (name, value, expected) in [
+            ("location", "/django/x", "/x"),
+            ("location", "/django", "/"),
+            ("location", "/django//evil.example", "/evil.example"),
+            ("location", "/django/\\evil.example", "/evil.example"),
+            ("location", "/django/../x", "/django/../x"),
+            ("location", "/x", "/x"),
+            ("set-cookie", "a=b; Path=/django", "a=b; Path=/"),
+            ("set-cookie", "a=b; Path=/django/x", "a=b; Path=/x"),
+            ("set-cookie", "a=b; Path=/x", "a=b; Path=/x"),
+        ] {
+            assert_eq!(rewritten(&maps("/"), "/django/x", name, value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn all_lines_and_only_the_fields_that_were_asked_for() {
+        let layer = keeps().rewrite(ResponseRewrite::none().also(HeaderName::from_static("hx-redirect")));
+        assert_eq!(rewritten(&layer, "/app/x", "hx-redirect", "/x"), "/app/x");
+        assert_eq!(rewritten(&layer, "/app/x", "location", "/x"), "/x");
+
+        let mut sensitive = HeaderValue::from_static("b=1; Path=/");
+        sensitive.set_sensitive(true);
+        let response =
+            Response::builder().header("set-cookie", "a=1; Path=/").header("set-cookie", sensitive).body(());
+        let owed = keeps().config.unwrap().on_request(&mut parts("/app/x")).unwrap();
+        let settled = owed.settle(response.unwrap());
+        let lines: Vec<_> = settled.headers().get_all("set-cookie").iter().collect();
+        assert_eq!(lines, ["a=1; Path=/app", "b=1; Path=/app"]);
+        assert_eq!(lines.iter().map(|line| line.is_sensitive()).collect::<Vec<_>>(), [false, true]);
+    }
+
+    fn layers() -> impl Strategy<Value = (ScriptNamePrefixLayer, &'static str)> {
+        let with_internal = |layer: ScriptNamePrefixLayer| {
+            layer.internal_authorities(InternalAuthorities::from_static(&["a"]))
+        };
+        prop::sample::select(vec![
+            (with_internal(keeps()), "/app/x/y"),
+            (with_internal(keeps()), "/app"),
+            (with_internal(keeps()), "/app//x/"),
+            (ScriptNamePrefixLayer::proxy_strips(PathPrefix::from_static("/app")), "/x//y"),
+            (maps("/app"), "/django/x"),
+            (maps("/app"), "/django"),
+        ])
+    }
+
+    const REFERENCE: &str = "(/|[.]|%2e|app|django|a|\\\\|\t|:|\\?|http://a|;|,|#){0,10}";
+
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            REFERENCE,
+            REFERENCE.prop_map(|reference| format!("<{reference}>; anchor=\"{reference}\", <{reference}>")),
+            REFERENCE.prop_map(|reference| format!("1; url={reference}")),
+            REFERENCE.prop_map(|reference| format!("a=b; Path={reference}; path={reference}")),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn twice_is_once((layer, target) in layers(), value in value(), name in prop::sample::select(FIELDS)) {
+            let Ok(value) = HeaderValue::from_str(&value) else { return Ok(()) };
+            let once = settle(&layer, parts(target), name, value.as_bytes());
+            let twice = settle(&layer, parts(target), name, &once);
+            prop_assert_eq!(String::from_utf8(once), String::from_utf8(twice));
+        }
+
+        /// The browser follows a redirect to a path, absolute or relative, and it arrives where the inner service
+        /// meant it to, wherever that path was not taken for a public one.
+        #[test]
+        fn redirects_arrive_where_they_are_meant_to(
+            (layer, target) in layers(),
+            path in "/?(/|[.]|%2e|a|b|\\\\|\t){0,10}",
+        ) {
+            let Ok(value) = HeaderValue::from_str(&path) else { return Ok(()) };
+            let path = path.trim();
+            if path.starts_with("//") || path.starts_with('\\') || path.is_empty() {
+                return Ok(());
+            }
+            let mut request = parts(target);
+            layer.config.as_ref().unwrap().on_request(&mut request).unwrap();
+            let public = request.extensions.get::<crate::ScriptName>().unwrap().public_path().path();
+            let seen = settle(&layer, parts(target), "location", value.as_bytes());
+            let seen = seen.trim_ascii();
+            let resolve = |base: &str, reference: &[u8]| match reference {
+                [b'/', ..] => path::remove_dot_segments(reference),
+                _ => path::resolve(base.as_bytes(), reference),
+            };
+            let browsed = resolve(public, seen);
+            let arrived = path::strip_prefix(&browsed, &PathPrefix::from_static("/app"));
+            let meant = resolve(request.uri.path(), path.as_bytes());
+            prop_assert_eq!(arrived.map(inner_path), Some(inner_path(&meant)), "{} {:?}", target, seen);
+        }
+
+        #[test]
+        fn no_bytes_panic(
+            (layer, target) in layers(),
+            value in prop::collection::vec(any::<u8>(), 0..32),
+            name in prop::sample::select(FIELDS),
+        ) {
+            if HeaderValue::from_bytes(&value).is_ok() {
+                settle(&layer, parts(target), name, &value);
+            }
+        }
+    }
+}

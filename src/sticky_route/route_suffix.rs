@@ -1,0 +1,184 @@
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{Response, request};
+
+use super::builder::{BuildError, Problem};
+use super::pool::Route;
+use crate::future::{Owed, sealed};
+use crate::refusal::Refusal;
+use crate::shell::{Unit, shell};
+use crate::wire;
+use crate::wire::cookie::Change;
+
+shell! {
+    /// Layer of [`RouteSuffix`].
+    layer RouteSuffixLayer;
+    /// Appends the route of this application server to its session cookie: what `stickysession=` of Apache's
+    /// mod_proxy_balancer wants of the application, and Tomcat does with `jvmRoute`.
+    ///
+    /// On the way out `sessionid=abc` becomes `sessionid=abc.http-1`, and the attributes stay as they are; a cookie that the
+    /// application deletes is left alone. On the way in the route goes, whichever it is, so that the application sees what
+    /// it set.
+    ///
+    /// Apache reads the route after the **first** dot. Dots of the session's own value go out as `~1`, and `~` as `~0`
+    /// (RFC 6901 has the same two). So a value of this layer has exactly one dot, and not at its start; any other value
+    /// passes as it is. A session from before with exactly one dot within loses what follows it, and ends.
+    ///
+    /// The front end must share no cookie of this name with another application. A client can choose its member.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::sticky_route::RouteSuffixLayer;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let service = ServiceBuilder::new()
+    ///     .layer(RouteSuffixLayer::new("sessionid", "http-1")?)
+    ///     .service_fn(|request: Request<String>| async move {
+    ///         assert_eq!(request.headers()["cookie"], "sessionid=a.b; x=1");
+    ///         Response::builder().header("set-cookie", "sessionid=c.d; HttpOnly").body(String::new())
+    ///     });
+    /// let request = Request::builder().header("cookie", "sessionid=a~1b.http-2; x=1").body(String::new())?;
+    /// let response = service.oneshot(request).await?;
+    /// assert_eq!(response.headers()["set-cookie"], "sessionid=c~1d.http-1; HttpOnly");
+    /// # Ok(())
+    /// # }
+    /// ```
+    service RouteSuffix;
+    unit Arc<Config>, owes Suffix;
+}
+
+impl RouteSuffixLayer {
+    /// The session cookie of the application, and the route that the front end gave this server.
+    ///
+    /// # Errors
+    ///
+    /// A name that is no token; a route that is no cookie value or holds a dot.
+    pub fn new(cookie_name: &str, route: &str) -> Result<Self, BuildError> {
+        if !wire::cookie::is_name(cookie_name.as_bytes()) {
+            return Err(Problem::CookieName.of(cookie_name));
+        }
+        if route.contains('.') {
+            return Err(Problem::SeparatorInRoute.of(route));
+        }
+        let route = Route::parse(route)?;
+        Ok(Arc::new(Config { cookie: cookie_name.as_bytes().into(), route }).into())
+    }
+}
+
+/// What [`RouteSuffix`] owes a response: the route on its session cookie.
+#[derive(Clone, Debug)]
+pub struct Suffix(Option<Arc<Config>>);
+
+#[derive(Debug)]
+struct Config {
+    cookie: Box<[u8]>,
+    route: Route,
+}
+
+impl Unit for Arc<Config> {
+    type Owed = Suffix;
+
+    fn on_request(&self, parts: &mut request::Parts) -> Result<Suffix, Refusal> {
+        wire::cookie::change_all(&mut parts.headers, &self.cookie, |value| match restored(value) {
+            Some(session) => Change::Value(session),
+            None => Change::Keep,
+        });
+        Ok(Suffix(Some(self.clone())))
+    }
+
+    fn when_disabled(_: &mut request::Parts) -> Suffix {
+        Suffix(None)
+    }
+}
+
+impl sealed::Sealed for Suffix {}
+
+impl<R> Owed<R> for Suffix {
+    type Body = R;
+
+    fn settle(self, mut response: Response<R>) -> Response<R> {
+        if let Some(config) = self.0 {
+            let now = SystemTime::now();
+            wire::cookie::change_set_cookies(response.headers_mut(), |cookie| {
+                if cookie.name != &*config.cookie || cookie.is_deletion(now) {
+                    return None;
+                }
+                Some(cookie.with_value(&suffixed(cookie.value, &config.route)))
+            });
+        }
+        response
+    }
+}
+
+fn suffixed(session: &[u8], route: &Route) -> Vec<u8> {
+    let mut value = Vec::with_capacity(session.len().saturating_add(route.as_str().len()).saturating_add(1));
+    for byte in session {
+        match byte {
+            b'~' => value.extend_from_slice(b"~0"),
+            b'.' => value.extend_from_slice(b"~1"),
+            byte => value.push(*byte),
+        }
+    }
+    value.push(b'.');
+    value.extend_from_slice(route.as_str().as_bytes());
+    value
+}
+
+/// `None` for a value that [`suffixed`] does not make.
+fn restored(value: &[u8]) -> Option<Vec<u8>> {
+    let mut parts = value.split(|byte| *byte == b'.');
+    let (escaped, route, None) = (parts.next()?, parts.next()?, parts.next()) else { return None };
+    if escaped.is_empty() || route.is_empty() {
+        return None;
+    }
+    let mut session = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(byte) = bytes.next() {
+        session.push(match byte {
+            b'~' => match bytes.next()? {
+                b'0' => b'~',
+                b'1' => b'.',
+                _ => return None,
+            },
+            byte => *byte,
+        });
+    }
+    Some(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn values_of_others_pass() {
+        for value in ["", "abc", "a~b", ".eJx:1s:sig", "a.b.c", "abc.", ".", "a~2b.http-1", "a~.http-1"] {
+            assert_eq!(restored(value.as_bytes()), None, "{value}");
+        }
+        assert_eq!(restored(b"\"a b\".http-1").unwrap(), b"\"a b\"");
+    }
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!(RouteSuffixLayer::new("a b", "r").unwrap_err().item(), "a b");
+        assert_eq!(RouteSuffixLayer::new("s", "http.1").unwrap_err().item(), "http.1");
+        assert_eq!(RouteSuffixLayer::new("s", "a;b").unwrap_err().item(), "a;b");
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_out_comes_in(session in prop::collection::vec(any::<u8>(), 1..20), route in "[a-z0-9-]{1,8}") {
+            let value = suffixed(&session, &Route::parse(&route).unwrap());
+            let first_dot = value.iter().position(|byte| *byte == b'.').unwrap();
+            prop_assert_eq!(&value[first_dot + 1..], route.as_bytes());
+            prop_assert_eq!(restored(&value), Some(session));
+        }
+    }
+}

@@ -1,0 +1,543 @@
+use std::any::Any;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response, request};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::Stickiness;
+use super::body::{Home, InFlight, RequestBody};
+use super::cookie::Cookie;
+use super::exchange::{Exchange, Refused};
+use super::failover::{Failover, Phase};
+use super::pool::{Balance, Entry, Membership, Picked, Snapshot, pick};
+use crate::errors_to_502::ErrorsTo502;
+use crate::refusal::Caller;
+
+/// Gives each client the member that it is pinned to; see the [module](crate::sticky_route).
+///
+/// Clones share one pool. It is always ready, since only the request tells which member matters: a clone of that
+/// member is driven to readiness within the response future.
+pub struct StickyRoute<S> {
+    shared: Arc<Shared<S>>,
+}
+
+impl<S> StickyRoute<S> {
+    pub(super) fn new(shared: Shared<S>) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The handle that changes the members.
+    pub fn membership(&self) -> Membership<S> {
+        Membership::new(self.shared.clone())
+    }
+
+    /// Answers 502 where no member could, so that the error is `Infallible`, as axum wants it.
+    pub fn errors_to_502(self) -> ErrorsTo502<Self> {
+        ErrorsTo502::new(self)
+    }
+}
+
+impl<S> Clone for StickyRoute<S> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<S> fmt::Debug for StickyRoute<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StickyRoute").field("members", &self.membership()).finish_non_exhaustive()
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for StickyRoute<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    S::Error: 'static,
+{
+    type Response = Response<InFlight<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, S::Future, B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        match Exchange::begin(&self.shared, &mut parts) {
+            Ok((exchange, service)) => {
+                let stage = Stage::with(service, Request::from_parts(parts, body));
+                ResponseFuture { stage, exchange: Some(exchange), again: None }
+            }
+            Err(refused) => {
+                let caller = Caller::of(&parts);
+                ResponseFuture {
+                    stage: Stage::Refused { refused: Some((refused, caller)) },
+                    exchange: None,
+                    again: None,
+                }
+            }
+        }
+    }
+}
+
+/// What all clones of a [`StickyRoute`] share.
+pub(super) struct Shared<S> {
+    pub(super) snapshot: ArcSwap<Snapshot<S>>,
+    /// Held by whoever replaces the snapshot.
+    pub(super) changes: Mutex<()>,
+    /// Held by whoever takes a turn, where the balance goes by turns.
+    pub(super) turns: Mutex<()>,
+    pub(super) cookie: Cookie,
+    pub(super) balance: Balance,
+    pub(super) stickiness: Stickiness,
+    pub(super) failover: Failover,
+    pub(super) classify: Option<fn(&dyn Any) -> Phase>,
+    pub(super) clock: Clock,
+}
+
+impl<S> Shared<S> {
+    pub(super) fn now(&self) -> u64 {
+        self.clock.milliseconds()
+    }
+
+    pub(super) fn pick(&self, tried: &[Arc<Entry<S>>]) -> Option<Picked<S>> {
+        pick(self.balance, &self.turns, &self.snapshot.load(), tried, self.now())
+    }
+
+    /// How long clients of a member that takes nothing have to wait for it, if they have to.
+    pub(super) fn wait_for(&self, pinned: &Entry<S>, now: u64) -> Option<Option<u64>> {
+        if pinned.state.is_given_up(now) {
+            return None;
+        }
+        match self.stickiness {
+            Stickiness::Soft => None,
+            Stickiness::Hard => Some(pinned.state.retry_at()),
+            Stickiness::HardFor(patience) => {
+                let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+                let until = pinned.state.down_since()?.saturating_add(patience);
+                (now < until).then_some(Some(until))
+            }
+        }
+    }
+}
+
+/// Milliseconds since the pool was built.
+pub(super) struct Clock {
+    start: Instant,
+    now: Box<dyn Fn() -> Instant + Send + Sync>,
+}
+
+impl Clock {
+    pub(super) fn new(now: Box<dyn Fn() -> Instant + Send + Sync>) -> Self {
+        Self { start: now(), now }
+    }
+
+    fn milliseconds(&self) -> u64 {
+        let passed = (self.now)().saturating_duration_since(self.start);
+        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+pin_project! {
+    /// Response future of [`StickyRoute`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, F, B> {
+        #[pin]
+        stage: Stage<S, F, B>,
+        exchange: Option<Exchange<S>>,
+        again: Option<Again<B>>,
+    }
+}
+
+impl<S, F, B> fmt::Debug for ResponseFuture<S, F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<S, F, B> {
+        Readying { service: S, request: Option<Request<RequestBody<B>>> },
+        Calling { #[pin] future: F },
+        Refused { refused: Option<(Refused, Caller)> },
+        Over,
+    }
+}
+
+impl<S, F, B> Stage<S, F, B> {
+    fn with(service: S, request: Request<B>) -> Self {
+        Self::Readying { service, request: Some(request.map(RequestBody::new)) }
+    }
+}
+
+/// What another member needs.
+struct Again<B> {
+    head: request::Parts,
+    body: Home<B>,
+}
+
+impl<B> Again<B> {
+    fn request(self) -> Option<Request<B>> {
+        Some(Request::from_parts(self.head, self.body.take()?))
+    }
+}
+
+impl<S, B, R> Future for ResponseFuture<S, S::Future, B>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    S::Error: 'static,
+{
+    type Output = Result<Response<InFlight<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProj::Readying { service, request } => {
+                    let readiness = ready!(service.poll_ready(cx));
+                    let (Some(exchange), Some(request)) = (this.exchange.as_mut(), request.take()) else {
+                        return Poll::Pending;
+                    };
+                    match readiness {
+                        Ok(()) => {
+                            let (head, mut body) = request.into_parts();
+                            *this.again = exchange
+                                .may_go_again()
+                                .then(|| Again { head: head.clone(), body: body.comes_home() });
+                            let future = service.call(Request::from_parts(head, body));
+                            this.stage.set(Stage::Calling { future });
+                        }
+                        Err(error) => {
+                            exchange.failed(Phase::Connect);
+                            let (head, body) = request.into_parts();
+                            let next = body.into_unread().and_then(|body| {
+                                Some(Stage::with(exchange.next()?, Request::from_parts(head, body)))
+                            });
+                            match next {
+                                Some(next) => this.stage.set(next),
+                                None => {
+                                    this.stage.set(Stage::Over);
+                                    *this.exchange = None;
+                                    return Poll::Ready(Err(error));
+                                }
+                            }
+                        }
+                    }
+                }
+                StageProj::Calling { future } => {
+                    let result = ready!(future.poll(cx));
+                    // The future may hold the request still.
+                    this.stage.set(Stage::Over);
+                    let Some(exchange) = this.exchange.as_mut() else { return Poll::Pending };
+                    let may_go_again = match &result {
+                        Ok(response) => {
+                            exchange.answered(response.status());
+                            exchange.is_retried(response.status())
+                        }
+                        Err(error) => {
+                            let phase =
+                                exchange.shared.classify.map_or(Phase::Sent, |classify| classify(error));
+                            exchange.failed(phase);
+                            phase != Phase::Sent || exchange.is_idempotent
+                        }
+                    };
+                    let again = this.again.take().filter(|_| may_go_again);
+                    let next = again
+                        .and_then(Again::request)
+                        .and_then(|request| Some(Stage::with(exchange.next()?, request)));
+                    match next {
+                        Some(next) => this.stage.set(next),
+                        None => {
+                            let Some(exchange) = this.exchange.take() else { return Poll::Pending };
+                            return Poll::Ready(result.map(|response| exchange.finish(response)));
+                        }
+                    }
+                }
+                StageProj::Refused { refused } => {
+                    let Some((refused, caller)) = refused.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(refused.into_response(caller)));
+                }
+                // Polled again after it was ready.
+                StageProj::Over => return Poll::Pending,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{HeaderValue, StatusCode};
+    use http_body_util::{BodyExt, Full};
+    use proptest::prelude::*;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::sticky_route::{Decision, Member, Outcome, RouteCookie, State};
+    use crate::{ForwardedForLayer, PeerAddr, Refusal, RefusalKind, Scheme, TrustedProxies};
+
+    /// Fails as told, and panics where it is called without having been ready.
+    #[derive(Debug)]
+    struct Scripted {
+        fails: Option<&'static str>,
+        is_ready: bool,
+    }
+
+    impl Clone for Scripted {
+        fn clone(&self) -> Self {
+            Self { fails: self.fails, is_ready: false }
+        }
+    }
+
+    impl Service<Request<RequestBody<Full<Bytes>>>> for Scripted {
+        type Response = Response<Full<Bytes>>;
+        type Error = &'static str;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, &'static str>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+            self.is_ready = true;
+            Poll::Ready(if self.fails == Some("unready") { Err("unready") } else { Ok(()) })
+        }
+
+        fn call(&mut self, request: Request<RequestBody<Full<Bytes>>>) -> Self::Future {
+            assert!(std::mem::take(&mut self.is_ready));
+            let fails = self.fails;
+            Box::pin(async move {
+                match fails {
+                    Some(error) => Err(error),
+                    None => {
+                        let mut response = Response::builder();
+                        for line in request.headers().get_all("cookie") {
+                            response = response.header("seen", line);
+                        }
+                        if request.uri().path() == "/login" {
+                            response = response.header("set-cookie", "sid=new");
+                        }
+                        Ok(response
+                            .body(request.into_body().collect().await.unwrap().to_bytes().into())
+                            .unwrap())
+                    }
+                }
+            })
+        }
+    }
+
+    fn sticky(cookie: RouteCookie, first_fails: Option<&'static str>) -> StickyRoute<Scripted> {
+        StickyRoute::builder("pool")
+            .member(Member::new("a", Scripted { fails: first_fails, is_ready: false }))
+            .member(Member::new("b", Scripted { fails: None, is_ready: false }))
+            .cookie(cookie)
+            .classify(|error| match error.downcast_ref() {
+                Some(&"refused") => Phase::Connect,
+                _ => Phase::Sent,
+            })
+            .build()
+            .unwrap()
+    }
+
+    fn request(method: &str, path: &str, cookies: &[&str]) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(method).uri(path);
+        for line in cookies {
+            request = request.header("cookie", *line);
+        }
+        request.body("body".into()).unwrap()
+    }
+
+    fn decision<R>(response: &Response<R>) -> (String, Outcome, usize) {
+        let decision = response.extensions().get::<Decision>().unwrap();
+        (decision.route().unwrap().to_string(), decision.outcome(), decision.attempts())
+    }
+
+    #[test]
+    fn it_is_clone_send_sync_and_its_future_send() {
+        fn check<T: Clone + Send + Sync + 'static>(_: &T) {}
+        fn check_send<T: Send>(_: T) {}
+        let mut sticky = sticky(RouteCookie::plain(), None);
+        check(&sticky);
+        check_send(sticky.call(request("GET", "/", &[])));
+    }
+
+    #[tokio::test]
+    async fn a_body_moves_on_where_nothing_was_sent() {
+        for failure in ["unready", "refused"] {
+            let sticky = sticky(RouteCookie::plain(), Some(failure));
+            let response = sticky.clone().oneshot(request("POST", "/", &["pool-route=a"])).await.unwrap();
+            assert_eq!(decision(&response), ("b".to_owned(), Outcome::Repinned, 2), "{failure}");
+            assert!(response.headers()["set-cookie"].to_str().unwrap().starts_with("pool-route=b;"));
+            assert_eq!(sticky.membership().status()[0].state(), State::Ejected);
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "body");
+            assert_eq!(sticky.membership().status()[1].in_flight(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_moves_on_only_where_it_is_idempotent() {
+        let sticky = sticky(RouteCookie::plain(), Some("reset"));
+        let error = sticky.clone().oneshot(request("POST", "/", &["pool-route=a"])).await.unwrap_err();
+        assert_eq!(error, "reset");
+        let response = sticky.clone().oneshot(request("PUT", "/", &["pool-route=a"])).await.unwrap();
+        assert_eq!(decision(&response).1, Outcome::Repinned);
+        let status = &sticky.membership().status()[0];
+        assert_eq!((status.state(), status.in_flight()), (State::Ok, 0));
+    }
+
+    #[tokio::test]
+    async fn of_several_cookies_the_first_usable() {
+        let sticky = sticky(RouteCookie::plain(), None);
+        let cookies = ["x=1; pool-route=gone; pool-route=a", "pool-route=b; y=2"];
+        let seen = |response: &Response<_>| -> Vec<HeaderValue> {
+            response.headers().get_all("seen").iter().cloned().collect()
+        };
+        let response = sticky.clone().oneshot(request("GET", "/", &cookies)).await.unwrap();
+        assert_eq!(decision(&response), ("a".to_owned(), Outcome::Hit, 1));
+        assert_eq!(seen(&response), ["x=1", "y=2"]);
+        sticky.membership().set_state("a", State::Disabled).unwrap();
+        let response = sticky.oneshot(request("GET", "/", &cookies)).await.unwrap();
+        assert_eq!(decision(&response), ("b".to_owned(), Outcome::Hit, 1));
+    }
+
+    #[tokio::test]
+    async fn an_application_cookie_is_repinned_where_the_application_sets_it() {
+        let sticky = sticky(RouteCookie::managed_suffix("sid", '.'), Some("refused"));
+        let response = sticky.clone().oneshot(request("GET", "/", &["sid=x.a"])).await.unwrap();
+        assert_eq!(decision(&response).1, Outcome::Detour);
+        assert_eq!(response.headers()["seen"], "sid=x");
+        let response = sticky.oneshot(request("GET", "/login", &["sid=x.a"])).await.unwrap();
+        assert_eq!(decision(&response).1, Outcome::Repinned);
+        assert_eq!(response.headers()["set-cookie"], "sid=new.b");
+    }
+
+    #[tokio::test]
+    async fn the_cookie_is_secure_where_the_client_came_by_https() {
+        let peer: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let service = tower::ServiceBuilder::new()
+            .layer(PeerAddr::layer(peer))
+            .layer(ForwardedForLayer::x_forwarded_for(TrustedProxies::none()).listener_scheme(Scheme::Https))
+            .service(sticky(RouteCookie::plain(), None));
+        let response = service.oneshot(request("GET", "/", &[])).await.unwrap();
+        let line = response.headers()["set-cookie"].to_str().unwrap();
+        assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{line}");
+    }
+
+    #[tokio::test]
+    async fn hard_stickiness_waits_but_not_for_members_that_were_given_up() {
+        let build = |stickiness| {
+            StickyRoute::builder("pool")
+                .member(Member::new("a", Scripted { fails: None, is_ready: false }))
+                .member(Member::new("b", Scripted { fails: None, is_ready: false }))
+                .cookie(RouteCookie::plain())
+                .stickiness(stickiness)
+                .build()
+                .unwrap()
+        };
+        for stickiness in [Stickiness::Hard, Stickiness::HardFor(Duration::from_secs(60))] {
+            let sticky = build(stickiness);
+            let status = async || {
+                sticky
+                    .clone()
+                    .oneshot(request("GET", "/", &["pool-route=a"]))
+                    .await
+                    .unwrap()
+                    .status()
+                    .as_u16()
+            };
+            let members = sticky.membership();
+            for (state, expected) in
+                [(State::Disabled, 503), (State::Ejected, 503), (State::Stopped, 200), (State::Ok, 200)]
+            {
+                members.set_state("a", State::Ok).unwrap();
+                members.set_state("a", state).unwrap();
+                assert_eq!(status().await, expected, "{stickiness:?} {state:?}");
+            }
+            members.drain("a", Duration::ZERO).unwrap();
+            assert_eq!(status().await, 200);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_cookie_a_member_of_the_pool_answers(
+            line in prop::collection::vec(prop_oneof![Just(b's'), Just(b'='), Just(b';'), Just(b'.'), Just(b'a'), 0x20..=0xff_u8], 0..24),
+        ) {
+            let line: Vec<u8> = line.into_iter().filter(|byte| *byte != 0x7f).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for cookie in [
+                RouteCookie::plain().name("s"),
+                RouteCookie::opaque([[1; 32]]).name("s"),
+                RouteCookie::managed_suffix("s", '.'),
+                RouteCookie::suffix("s", '.'),
+                RouteCookie::whole_value("s"),
+            ] {
+                let mut with_line = request("GET", "/", &[]);
+                with_line.headers_mut().insert("cookie", HeaderValue::from_bytes(&line).unwrap());
+                let response = runtime.block_on(sticky(cookie.clone(), None).oneshot(with_line)).unwrap();
+                let (route, outcome, _) = decision(&response);
+                prop_assert!(route == "a" || route == "b");
+                if let Some(set) = response.headers().get("set-cookie") {
+                    prop_assert_ne!(outcome, Outcome::Hit);
+                    let pin = set.to_str().unwrap().split(';').next().unwrap().to_owned();
+                    let pinned = request("GET", "/", &[&pin]);
+                    let again = runtime.block_on(sticky(cookie, None).oneshot(pinned));
+                    prop_assert_eq!(decision(&again.unwrap()), (route, Outcome::Hit, 1));
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn no_member_is_a_response_of_ours() {
+        let sticky = sticky(RouteCookie::plain(), None);
+        sticky.membership().set_state("a", State::Stopped).unwrap();
+        sticky.membership().remove("b").unwrap();
+        let response = sticky.clone().oneshot(request("GET", "/", &["pool-route=a"])).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "5");
+        assert_eq!(response.headers()["content-length"], "0");
+        assert!(!response.headers().contains_key("set-cookie"));
+        assert_eq!(response.extensions().get::<Refusal>().unwrap().kind(), RefusalKind::NoMember);
+        assert_eq!(response.extensions().get::<Decision>().unwrap().outcome(), Outcome::Unusable);
+        let mut grpc = request("POST", "/", &[]);
+        grpc.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        let response = sticky.oneshot(grpc).await.unwrap();
+        assert_eq!(
+            (response.status(), &response.headers()["grpc-status"]),
+            (StatusCode::OK, &"14".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn members_come_and_go_while_requests_run() {
+        let sticky = sticky(RouteCookie::plain(), None);
+        let members = sticky.membership();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    for _ in 0..500 {
+                        let response =
+                            runtime.block_on(sticky.clone().oneshot(request("GET", "/", &[]))).unwrap();
+                        assert_eq!(response.status(), StatusCode::OK);
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    members.remove("b").unwrap();
+                    members.insert(Member::new("b", Scripted { fails: None, is_ready: false })).unwrap();
+                    members.set_weight("a", 7).unwrap();
+                }
+            });
+        });
+        assert!(members.status().iter().all(|member| member.in_flight() == 0));
+    }
+}
