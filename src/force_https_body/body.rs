@@ -231,3 +231,114 @@ impl<R: Body> Body for Inner<R> {
         self.as_body().size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use http::HeaderValue;
+    use http_body_util::{BodyExt, Full};
+
+    use super::super::policy::UpgradePolicy;
+    use super::*;
+
+    /// Frames that are all ready, and an error where there is one.
+    struct Frames(VecDeque<Result<Frame<Bytes>, &'static str>>, Option<u64>);
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            let frame = self.0.pop_front();
+            assert!(frame.is_some() || self.1.take().is_some(), "polled behind its end");
+            Poll::Ready(frame)
+        }
+    }
+
+    fn data(text: &'static str) -> Result<Frame<Bytes>, &'static str> {
+        Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+    }
+
+    fn frames(frames: impl IntoIterator<Item = Result<Frame<Bytes>, &'static str>>) -> Frames {
+        Frames(frames.into_iter().collect(), Some(0))
+    }
+
+    fn upgrader() -> Upgrader {
+        Upgrader::new(Arc::new(UpgradePolicy::new()))
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_out_before_trailers_and_end() {
+        let trailers = HeaderMap::from_iter([(http::header::AGE, HeaderValue::from_static("1"))]);
+        let inner = frames([data("<img src=\"ht"), data("tp"), Ok(Frame::trailers(trailers))]);
+        let mut body = UpgradedBody::streaming(inner, upgrader());
+        let mut next = async || body.frame().await.map(|frame| frame.unwrap());
+        assert_eq!(next().await.unwrap().into_data().unwrap(), "<img src=\"");
+        assert_eq!(next().await.unwrap().into_data().unwrap(), "http");
+        assert_eq!(next().await.unwrap().into_trailers().unwrap().len(), 1);
+        assert!(next().await.is_none());
+        // The inner body panics if it is polled behind its end.
+        assert!(next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_same_error_after_what_was_decided() {
+        let inner = frames([data("<img src=http://h/>"), data("a"), Err("boom")]);
+        let mut body = UpgradedBody::streaming(inner, upgrader());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "<img src=https://h/>");
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), "boom");
+    }
+
+    #[tokio::test]
+    async fn an_error_of_the_first_look_is_not_lost() {
+        let (mut body, whole) = UpgradedBody::look(frames([Err("boom")]), 9, upgrader());
+        assert!(matches!(whole, Whole::Unknown));
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), "boom");
+    }
+
+    #[tokio::test]
+    async fn a_first_frame_that_is_not_the_whole_page() {
+        let (body, whole) =
+            UpgradedBody::look(frames([data("<img src=ht"), data("tp://h/>")]), 19, upgrader());
+        assert!(matches!(whole, Whole::Unknown));
+        assert_eq!(body.size_hint().exact(), None);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "<img src=https://h/>");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_at_the_first_look() {
+        let (mut body, whole) = UpgradedBody::look(frames([]), 9, upgrader());
+        assert!(matches!(whole, Whole::Clean));
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn lengths() {
+        let page = |text: &'static str| Full::<Bytes>::from(text);
+        let (body, whole) = UpgradedBody::look(page("<img src=http://h/>"), 19, upgrader());
+        assert!(matches!(whole, Whole::Upgraded(20)));
+        assert_eq!(body.size_hint().exact(), Some(20));
+        assert!(!body.is_end_stream());
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "<img src=https://h/>");
+
+        let (body, whole) = UpgradedBody::look(page("<img>"), 5, upgrader());
+        assert!(matches!(whole, Whole::Clean));
+        assert_eq!(body.size_hint().exact(), Some(5));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "<img>");
+
+        let body = UpgradedBody::<_, Infallible>::streaming(page("<img>"), upgrader());
+        assert_eq!(body.size_hint().exact(), None);
+        let body = UpgradedBody::<_, Infallible>::streaming(page(""), upgrader());
+        assert!(body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(0));
+        let body = UpgradedBody::<_, Infallible>::untouched(page("<img>"));
+        assert_eq!(body.size_hint().exact(), Some(5));
+    }
+}

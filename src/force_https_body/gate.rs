@@ -281,3 +281,106 @@ fn is_numbered(label: &[u8]) -> bool {
         [b'1'..=b'9'] | [b'1', b'0' | b'1' | b'3' | b'4' | b'5' | b'6'] | b"6-e" | b"6-i" | b"8-e" | b"8-i"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(status: u16, lines: &[(&'static str, &str)]) -> response::Parts {
+        let mut response = http::Response::new(());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        for (name, value) in lines {
+            response.headers_mut().append(*name, value.parse().unwrap());
+        }
+        response.into_parts().0
+    }
+
+    #[test]
+    fn charsets() {
+        for (content_type, expected) in [
+            ("text/html", Some(Page::Html)),
+            ("Text/HTML ; charset=\"UTF-8\"", Some(Page::Html)),
+            ("text/html;charset=", Some(Page::Html)),
+            ("text/html; a=b; charset= Windows-1252 ; charset=utf-16", Some(Page::Html)),
+            ("text/html; charset=iso-8859-8-i", Some(Page::Html)),
+            ("application/xhtml+xml; charset=euc-jp", Some(Page::Xhtml)),
+            ("text/html; charset=utf-16", None),
+            ("text/html; charset=utf-16le", None),
+            ("text/html; charset=iso-2022-jp", None),
+            ("text/html; charset=hz-gb-2312", None),
+            ("text/html; charset=utf-7", None),
+            ("text/html; charset=iso-8859-12", None),
+            ("text/html, text/html", None),
+            ("text/htmlx", None),
+        ] {
+            assert_eq!(changeable(&head(200, &[("content-type", content_type)])), expected, "{content_type}");
+        }
+        assert_eq!(changeable(&head(200, &[])), None);
+        let twice = [("content-type", "text/html"), ("content-type", "text/html")];
+        assert_eq!(changeable(&head(200, &twice)), None);
+    }
+
+    #[test]
+    fn not_a_whole_page_to_be_changed() {
+        let html = ("content-type", "text/html");
+        for status in [101, 204, 205, 206, 304] {
+            assert_eq!(changeable(&head(status, &[html])), None, "{status}");
+        }
+        for line in [
+            ("content-range", "bytes 0-1/2"),
+            ("content-encoding", "identity, br"),
+            ("cache-control", "max-age=1, No-Transform"),
+            ("content-disposition", "Attachment;filename=a"),
+        ] {
+            assert_eq!(changeable(&head(200, &[html, line])), None, "{line:?}");
+        }
+        for line in [
+            ("content-encoding", "Identity"),
+            ("cache-control", "x-no-transform"),
+            ("content-disposition", "inline; filename=attachment"),
+        ] {
+            assert_eq!(changeable(&head(404, &[html, line])), Some(Page::Html), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn validators() {
+        for (tags, expected) in [
+            (&["\"a\""][..], &["W/\"a\""][..]),
+            (&["W/\"a\""], &["W/\"a\""]),
+            (&["\"\""], &["W/\"\""]),
+            (&["a"], &[]),
+            (&["W/a"], &[]),
+            (&["\"a\"b\""], &[]),
+            (&["\"a\"", "\"b\""], &[]),
+            (&[], &[]),
+        ] {
+            let lines: Vec<_> = tags.iter().map(|tag| ("etag", *tag)).collect();
+            let mut parts = head(200, &lines);
+            weaken(&mut parts.headers);
+            let seen: Vec<_> = parts.headers.get_all(ETAG).iter().map(HeaderValue::as_bytes).collect();
+            assert_eq!(seen, expected.iter().map(|tag| tag.as_bytes()).collect::<Vec<_>>(), "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn who_holds_the_weak_form() {
+        let holds = |if_none_match: &str, tag: &'static str| {
+            holds_weak_form(&[if_none_match.parse().unwrap()], &head(304, &[("etag", tag)]).headers)
+        };
+        assert!(holds("\"b\", W/\"a\"", "\"a\""));
+        assert!(!holds("\"a\"", "\"a\""));
+        assert!(!holds("W/\"ab\"", "\"a\""));
+        assert!(!holds("W/\"a\"", "W/\"a\""));
+        assert!(!holds("*", "\"a\""));
+    }
+
+    #[test]
+    fn the_browser_is_asked_once() {
+        let mut headers = head(200, &[("content-security-policy", "img-src *")]).headers;
+        ask_browser(&mut headers);
+        ask_browser(&mut headers);
+        let lines: Vec<_> = headers.get_all(CONTENT_SECURITY_POLICY).iter().collect();
+        assert_eq!(lines, ["img-src *", "upgrade-insecure-requests"]);
+    }
+}

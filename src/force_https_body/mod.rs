@@ -18,8 +18,9 @@
 //!    `Accept-Ranges`, `Content-MD5` and the digests of RFC 9530 and RFC 3230, in the trailers too. A strong `ETag`
 //!    becomes weak, a malformed one goes (RFC 9110, section 8.8). `Last-Modified` stays: so that no client puts
 //!    ranges of two versions together, a secure request with a date in `If-Range` loses its `Range`.
-//! 5. If a field decided that the request was secure, the page has it in its `Vary`, on plain requests too.
-//! 6. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]. A URL must begin (but for white
+//! 5. In the head: targets of `Link` fields by their relation (RFC 8288), as those of `link` elements.
+//! 6. If a field decided that the request was secure, the page has it in its `Vary`, on plain requests too.
+//! 7. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]. A URL must begin (but for white
 //!    space) with the four letters `http`, `:` and two slashes of either kind, the latter three as such or as
 //!    character references. `:80` goes with the scheme. Of two attributes of one name the first counts.
 //!
@@ -78,6 +79,7 @@
 mod body;
 mod engine;
 mod gate;
+mod link_header;
 mod policy;
 
 use std::sync::Arc;
@@ -321,6 +323,9 @@ impl Secure {
         if is_report_only {
             return UpgradedBody::streaming(body, upgrader);
         }
+        if link_header::upgrade(&mut parts.headers, &self.policy, self.own_host.as_ref()) {
+            self.vary(parts);
+        }
         let (body, whole) = match body.size_hint().exact().filter(|len| *len <= MAX_LOOK && !self.is_head) {
             Some(len) => UpgradedBody::look(body, len, upgrader),
             None => (UpgradedBody::streaming(body, upgrader), Whole::Unknown),
@@ -338,5 +343,112 @@ impl Secure {
         if let Some(field) = &self.varies_by {
             gate::vary(&mut parts.headers, field);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::Request;
+    use http_body_util::{BodyExt, Full};
+    use tower::{ServiceBuilder, ServiceExt};
+
+    use super::*;
+    use crate::forwarded_for::Outcome;
+    use crate::wire::host::Scheme;
+
+    const PAGE: &str = "<img src=http://h/>";
+
+    fn request(lines: &[(&'static str, &str)]) -> Request<()> {
+        let mut request = Request::builder().uri("/healthz");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    /// The response to a page with these lines in its head, and the request as the application saw it.
+    async fn serve(
+        layer: ForceHttpsBodyLayer,
+        request: Request<()>,
+        lines: &[(&'static str, &'static str)],
+    ) -> (response::Parts, Bytes, Option<Request<()>>) {
+        let mut seen = None;
+        let service = ServiceBuilder::new().layer(layer).service_fn(|request: Request<()>| {
+            seen = Some(request);
+            let mut response = Response::builder().header("content-type", "text/html");
+            for (name, value) in lines {
+                response = response.header(*name, *value);
+            }
+            std::future::ready(Ok::<_, Infallible>(response.body(Full::<Bytes>::from(PAGE)).unwrap()))
+        });
+        let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
+        (parts, body.collect().await.unwrap().to_bytes(), seen)
+    }
+
+    fn secure() -> ForceHttpsBodyLayer {
+        ForceHttpsBodyLayer::new().secure_when(|_| true)
+    }
+
+    #[tokio::test]
+    async fn nobody_says_whether_it_is_secure() {
+        let (parts, _, seen) = serve(ForceHttpsBodyLayer::new(), request(&[]), &[]).await;
+        assert_eq!(parts.status, 500);
+        assert_eq!(parts.extensions.get::<Refusal>().unwrap().kind(), RefusalKind::ProxiedMissing);
+        assert!(seen.is_none());
+        for layer in [ForceHttpsBodyLayer::new().exempt_path("/healthz"), ForceHttpsBodyLayer::disabled()] {
+            let (parts, body, _) = serve(layer, request(&[("x-forwarded-proto", "https")]), &[]).await;
+            assert_eq!((parts.status, &body[..]), (StatusCode::OK, PAGE.as_bytes()));
+        }
+    }
+
+    #[tokio::test]
+    async fn proxied_goes_before_the_function() {
+        let mut plain = request(&[]);
+        plain.extensions_mut().insert(Proxied::new(Outcome::Direct, Scheme::Http));
+        assert_eq!(serve(secure(), plain, &[]).await.1, PAGE);
+        let mut tls = request(&[]);
+        tls.extensions_mut().insert(Proxied::new(Outcome::Direct, Scheme::Https));
+        assert_eq!(serve(ForceHttpsBodyLayer::new(), tls, &[]).await.1, "<img src=https://h/>");
+    }
+
+    #[tokio::test]
+    async fn ranges_of_two_versions_are_not_put_together() {
+        let range = ("range", "bytes=5-");
+        for (if_range, is_kept) in
+            [("Tue, 01 Jan 2030 00:00:00 GMT", false), ("W/\"a\"", true), ("\"a\"", true)]
+        {
+            let request = request(&[range, ("if-range", if_range)]);
+            let seen = serve(secure(), request, &[]).await.2.unwrap();
+            assert_eq!(seen.headers().contains_key(RANGE), is_kept, "{if_range}");
+            assert_eq!(seen.headers().contains_key(IF_RANGE), is_kept, "{if_range}");
+        }
+        let alone = serve(secure(), request(&[range]), &[]).await.2.unwrap();
+        assert!(alone.headers().contains_key(RANGE));
+    }
+
+    #[tokio::test]
+    async fn a_report_changes_nothing() {
+        let lines = [("etag", "\"a\""), ("link", "<http://h/>; rel=preload"), ("content-length", "19")];
+        let layer = secure().upgrade_insecure_requests().report_only();
+        let (parts, body, _) = serve(layer, request(&[]), &lines).await;
+        assert_eq!(body, PAGE);
+        for (name, value) in lines {
+            assert_eq!(parts.headers[name], value);
+        }
+        assert_eq!(parts.headers.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn the_head_follows_the_page() {
+        let lines =
+            [("link", "<http://h/>; rel=preload"), ("content-length", "19"), ("accept-ranges", "bytes")];
+        let (parts, body, _) = serve(secure().upgrade_insecure_requests(), request(&[]), &lines).await;
+        assert_eq!(body, "<img src=https://h/>");
+        assert_eq!(parts.headers["link"], "<https://h/>; rel=preload");
+        assert_eq!(parts.headers["content-length"], "20");
+        assert_eq!(parts.headers["content-security-policy"], "upgrade-insecure-requests");
+        assert!(!parts.headers.contains_key("accept-ranges"));
     }
 }

@@ -16,9 +16,12 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use self::rewriter::Rewriter;
+use self::reference::Unit;
+use self::rewriter::{Rewriter, Upgrade};
+pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
 pub(in crate::force_https_body) use self::url::UrlPort;
+use self::url::UrlScan;
 use super::policy::UpgradePolicy;
 use crate::wire::host::HostPort;
 
@@ -112,6 +115,29 @@ pub fn upgrade_fragment<'a>(fragment: &'a str, policy: &UpgradePolicy) -> Cow<'a
         .map_or(Cow::Borrowed(fragment), Cow::Owned)
 }
 
+/// Upgrades one URL that stands alone: `None` where it does not change.
+pub(super) fn upgrade_url(
+    url: &[u8],
+    policy: &UpgradePolicy,
+    own: Option<&HostPort<'static>>,
+) -> Option<Vec<u8>> {
+    let mut scan = UrlScan::default();
+    scan.begin();
+    let head = url.iter().zip(0..).find_map(|(byte, at)| scan.feed(Unit::literal(*byte, at)));
+    let head = head.or_else(|| scan.end(offset(url.len()), |byte| byte <= b' '))?;
+    if !policy.admits(&scan.host()?, head.port, own) {
+        return None;
+    }
+    let upgrade = Upgrade::from(head);
+    let (before, rest) = url.split_at_checked(distance(0, upgrade.scheme_at))?;
+    let rest = rest.get(4..)?;
+    let Some((port, port_end)) = upgrade.dropped_port else { return Some([before, b"https", rest].concat()) };
+    let after_scheme = upgrade.scheme_at.saturating_add(4);
+    let authority = rest.get(..distance(after_scheme, port))?;
+    let path = rest.get(distance(after_scheme, port_end)..)?;
+    Some([before, b"https", authority, path].concat())
+}
+
 #[derive(Debug)]
 struct Engine {
     syntax: Syntax,
@@ -148,7 +174,8 @@ impl Engine {
     fn push(&mut self, piece: Bytes, policy: &UpgradePolicy) -> Bytes {
         self.read(&piece, policy);
         let read = self.tokenizer.position();
-        let end = self.rewriter.undecided_from(read, policy).unwrap_or(read);
+        let undecided = self.rewriter.undecided_from(read, policy).filter(|_| !policy.is_report_only);
+        let end = undecided.unwrap_or(read);
         if self.rewriter.upgrades().is_empty() && self.held.is_empty() {
             let ready = distance(self.written, end).min(piece.len());
             self.held.extend_from_slice(piece.get(ready..).unwrap_or_default());
@@ -244,6 +271,13 @@ impl Source<'_> {
     }
 }
 
+fn offset(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
 fn distance(from: u64, to: u64) -> usize {
     usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,16 @@ pub(super) struct Upgrade {
     pub(super) dropped_port: Option<(u64, u64)>,
 }
 
+impl From<Head> for Upgrade {
+    fn from(head: Head) -> Self {
+        let dropped_port = match head.port {
+            UrlPort::Default { start, end } => Some((start, end)),
+            UrlPort::Absent | UrlPort::Explicit(_) => None,
+        };
+        Self { scheme_at: head.scheme_at, dropped_port }
+    }
+}
+
 /// Follows the tokens of one document.
 #[derive(Debug)]
 pub(super) struct Rewriter {
@@ -355,11 +365,7 @@ impl Scan {
         if !is_admitted {
             return;
         }
-        let dropped_port = match head.port {
-            UrlPort::Default { start, end } => Some((start, end)),
-            UrlPort::Absent | UrlPort::Explicit(_) => None,
-        };
-        let upgrade = Upgrade { scheme_at: head.scheme_at, dropped_port };
+        let upgrade = Upgrade::from(head);
         let host = policy.on_rewrite.map(|_| host.to_string());
         let attribute = self.attribute;
         match (self.when, self.tag.says_so) {

@@ -65,7 +65,7 @@ pub(super) fn bit(attribute: &[u8]) -> u32 {
 }
 
 /// What browsers fetch for a `link` (HTML Standard, section 4.6.7, and what vendors add).
-pub(super) const FETCHED_RELATIONS: &[&[u8]] = &[
+pub(in crate::force_https_body) const FETCHED_RELATIONS: &[&[u8]] = &[
     b"stylesheet",
     b"icon",
     b"apple-touch-icon",

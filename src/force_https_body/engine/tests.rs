@@ -1,0 +1,291 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::force_https_body::policy::{Hosts, Targets};
+
+fn upgrade(page: &str) -> String {
+    upgrade_fragment(page, &UpgradePolicy::new()).into_owned()
+}
+
+fn in_pieces<'a>(
+    mut upgrader: Upgrader,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    max_held: usize,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in pieces {
+        out.extend_from_slice(&upgrader.push(Bytes::copy_from_slice(piece)));
+        assert!(upgrader.engine.held.len() <= max_held, "{} bytes wait", upgrader.engine.held.len());
+    }
+    out.extend_from_slice(&upgrader.finish());
+    assert!(upgrader.is_drained());
+    out
+}
+
+/// The `out` of a law: each place that differs is a scheme, or a port that says what the scheme says.
+fn differs_in_schemes_only(page: &[u8], out: &[u8]) -> bool {
+    let (mut page, mut out) = (page, out);
+    loop {
+        let same = page.iter().zip(out).take_while(|(a, b)| a == b).count();
+        if same == page.len() && same == out.len() {
+            return true;
+        }
+        // Letters of a scheme in upper case differ before the `s` does.
+        let scheme = (same.saturating_sub(4)..=same).rev().find(|at| {
+            page.get(*at..at + 4).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"http"))
+                && out.get(*at..at + 5) == Some(b"https")
+        });
+        let Some(at) = scheme else {
+            let digits = page[same..].strip_prefix(b":").or_else(|| page[same..].strip_prefix(b"&#58;"));
+            let Some(digits) = digits else { return false };
+            let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
+            let Some(rest) = digits[zeros..].strip_prefix(b"80") else { return false };
+            (page, out) = (rest, &out[same..]);
+            continue;
+        };
+        (page, out) = (&page[at + 4..], &out[at + 5..]);
+    }
+}
+
+fn words(words: &'static [&'static str]) -> impl Strategy<Value = Cow<'static, str>> {
+    prop::sample::select(words).prop_map(Cow::Borrowed)
+}
+
+/// Pages of what makes a difference, in any order.
+fn soup() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        8 => words(&[
+            "http://h/x", "HTTP://h:80/", "http&#58;//h&#58;080?", "http:\\\\u@h:8080", "http://localhost/", "http:", "h",
+            "http://h ", "http://h/a, http://i/b 2x,", "url(http://h/x)", "url( 'http://h/'", "@import \"http://h/\";",
+            "@namespace url(http://n)", "image-set(\"http://h/\" 1x)", "/* http://h */", "&quot;", "&amp", "&#x3a", "\\",
+        ]),
+        8 => words(&[
+            " src=", " srcset=", " href=", " rel=", " style=", " xlink:href=", " data=", " imagesrcset=", "stylesheet",
+            " canonical", "\"", "'", "=", " ", "\n", "/", ">", "<", "</", "!", "-", "?", "]",
+        ]),
+        8 => words(&[
+            "<img", "<a", "<link", "<LINK", "<base", "<svg>", "</svg>", "<svg><image", "<math>", "<title>", "</title>",
+            "<style>", "</style>", "<script>", "</script>", "<script", "<noscript>", "</noscript>", "<textarea>",
+            "</textarea>", "<!--", "-->", "--!>", "<![CDATA[", "]]>", "<!DOCTYPE", "<foreignObject>", "</foreignObject>",
+            "<p>", "</p>", "<plaintext>", "<annotation-xml encoding=\"text/html\">", "<font color=red>",
+        ]),
+        1 => "\\PC{0,3}".prop_map(Cow::Owned),
+    ];
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+fn policies() -> Vec<UpgradePolicy> {
+    let all = Targets::FORM_ACTION | Targets::META_REFRESH | Targets::DATA_ATTRIBUTES | Targets::LINK_ANY_REL;
+    vec![UpgradePolicy::new(), UpgradePolicy::new().targets(all).max_hold(7)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn output_does_not_depend_on_the_cuts(page in soup(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4)) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(page.len() + 1)).collect();
+        cuts.extend([0, page.len()]);
+        cuts.sort_unstable();
+        for policy in policies() {
+            let policy = Arc::new(policy);
+            for start in [Upgrader::new, Upgrader::xhtml] {
+                let upgrader = || start(Arc::clone(&policy)).own_host(HostPort::parse(b"h").unwrap());
+                let whole = in_pieces(upgrader(), [page.as_bytes()], 8192);
+                prop_assert_eq!(&in_pieces(upgrader(), page.as_bytes().chunks(1), 8192), &whole);
+                let pieces = cuts.windows(2).map(|cut| &page.as_bytes()[cut[0]..cut[1]]);
+                prop_assert_eq!(&in_pieces(upgrader(), pieces, 8192), &whole);
+            }
+        }
+    }
+
+    #[test]
+    fn only_schemes_change_and_only_once(page in soup()) {
+        for policy in policies() {
+            let once = upgrade_fragment(&page, &policy);
+            prop_assert!(differs_in_schemes_only(page.as_bytes(), once.as_bytes()), "{page:?} became {once:?}");
+            let twice = upgrade_fragment(&once, &policy);
+            prop_assert!(matches!(twice, Cow::Borrowed(_)), "{once:?} became {twice:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_change_is_not_copied(page in soup()) {
+        let mut upgrader = Upgrader::new(Arc::new(UpgradePolicy::new()));
+        let page = Bytes::from(page);
+        let out = upgrader.push(page.clone());
+        if page.starts_with(&out) {
+            prop_assert_eq!(out.as_ptr(), page.as_ptr());
+        }
+    }
+
+    #[test]
+    fn any_bytes_pass_without_a_panic(page in prop::collection::vec(any::<u8>(), 0..64)) {
+        in_pieces(Upgrader::new(Arc::new(UpgradePolicy::new())), page.chunks(3), 8192);
+    }
+}
+
+#[test]
+fn a_link_waits_for_its_relation_and_no_longer() {
+    let policy = Arc::new(UpgradePolicy::new().max_hold(40));
+    let page =
+        |filler: usize| format!("<link href=\"http://h/x\" title=\"{}\" rel=icon>", "a".repeat(filler));
+    for filler in 0..40 {
+        let page = page(filler);
+        let whole = in_pieces(Upgrader::new(Arc::clone(&policy)), [page.as_bytes()], 40);
+        let is_upgraded = whole.len() > page.len();
+        // From the scheme to the `>` that ends the value of `rel`.
+        assert_eq!(is_upgraded, page.len() - 1 - page.find("http").unwrap() <= 40, "{filler}");
+        assert_eq!(in_pieces(Upgrader::new(Arc::clone(&policy)), page.as_bytes().chunks(1), 40), whole);
+    }
+}
+
+#[test]
+fn a_giant_value_flows() {
+    let mut upgrader = Upgrader::new(Arc::new(UpgradePolicy::new()));
+    upgrader.push(Bytes::from_static(b"<img src=\"data:"));
+    for _ in 0..100 {
+        let piece = Bytes::from(vec![b'h'; 4096]);
+        assert_eq!(upgrader.push(piece.clone()).as_ptr(), piece.as_ptr());
+    }
+    assert!(upgrader.is_drained());
+}
+
+#[test]
+fn only_half_of_an_upgrade_is_none() {
+    // The port is within the bound, the scheme is not.
+    let policy = Arc::new(UpgradePolicy::new().max_hold(30));
+    let page = format!("<link href=\"http://{}:80/\" rel=icon>", "h".repeat(20));
+    assert_eq!(in_pieces(Upgrader::new(policy), page.as_bytes().chunks(1), 30), page.as_bytes());
+}
+
+#[test]
+fn css_in_svg_and_in_cdata() {
+    for (page, expected) in [
+        ("<svg><style>a{b:url(http://h/)}</style></svg>", "<svg><style>a{b:url(https://h/)}</style></svg>"),
+        (
+            "<svg><style><![CDATA[a{b:url(http://h/)}]]></style></svg>",
+            "<svg><style><![CDATA[a{b:url(https://h/)}]]></style></svg>",
+        ),
+        (
+            "<svg><style>@import &quot;http://h/&quot;;</style></svg>",
+            "<svg><style>@import &quot;https://h/&quot;;</style></svg>",
+        ),
+        ("<style>a{b:url(http:\\/\\/h\\:80\\/x)}</style>", "<style>a{b:url(https:\\/\\/h\\/x)}</style>"),
+        ("<style>a{b:url(http://h", "<style>a{b:url(https://h"),
+        (
+            "<style>a{b:image-set(\"http://h/\" type(\"http://h/\"))}</style>",
+            "<style>a{b:image-set(\"https://h/\" type(\"http://h/\"))}</style>",
+        ),
+    ] {
+        assert_eq!(upgrade(page), expected);
+    }
+    for page in [
+        "<style>a{content:\"url(http://h/)\"}</style>",
+        "<style>a{content:'\\'url(http://h/)'}</style>",
+        "<style>@namespace \"http://h/\";</style>",
+        "<style>a{b:u\\72l(http://h/)}</style>",
+        "<style>@document url(http://h/){}</style>",
+        "<svg><style></style><text>@import \"http://h/\";</text></svg>",
+    ] {
+        assert_eq!(upgrade(page), page);
+    }
+}
+
+#[test]
+fn foreign_content_ends_where_browsers_end_it() {
+    for (page, expected) in [
+        ("<svg><div><title><img src=http://h/>", "<svg><div><title><img src=http://h/>"),
+        ("<svg><font><title><img src=http://h/>", "<svg><font><title><img src=https://h/>"),
+        ("<svg><font size=1><title><img src=http://h/>", "<svg><font size=1><title><img src=http://h/>"),
+        ("<div><svg></div><title><img src=http://h/>", "<div><svg></div><title><img src=http://h/>"),
+        ("<svg><desc></svg><title><img src=http://h/>", "<svg><desc></svg><title><img src=http://h/>"),
+        ("<svg/><title><img src=http://h/>", "<svg/><title><img src=http://h/>"),
+        ("<math><mi><title><img src=http://h/>", "<math><mi><title><img src=http://h/>"),
+        ("<math><title><img src=http://h/>", "<math><title><img src=https://h/>"),
+        (
+            "<math><annotation-xml encoding=Text/HTML><title><img src=http://h/>",
+            "<math><annotation-xml encoding=Text/HTML><title><img src=http://h/>",
+        ),
+        ("<svg><![CDATA[ > <img src=http://h/> ]]>", "<svg><![CDATA[ > <img src=http://h/> ]]>"),
+        (
+            "<noscript><svg></noscript><title><img src=http://h/>",
+            "<noscript><svg></noscript><title><img src=http://h/>",
+        ),
+    ] {
+        assert_eq!(upgrade(page), expected);
+    }
+}
+
+#[test]
+fn noscript_ends_in_any_state() {
+    for inside in
+        ["<!--", "<img alt=\"", "<style>", "<script><!--<script>", "<p title='</noscripts>", "<a </"]
+    {
+        let page = format!("<noscript>{inside}</NOSCRIPT\n><img src=http://h/>");
+        assert_eq!(upgrade(&page), page.replace("http:", "https:"), "{page}");
+    }
+}
+
+#[test]
+fn opted_in() {
+    let all = Targets::META_REFRESH | Targets::DATA_ATTRIBUTES;
+    let policy = UpgradePolicy::new().targets(all);
+    for (page, expected) in [
+        (
+            "<meta http-equiv=refresh content=\"5; URL='http://h/'\">",
+            "<meta http-equiv=refresh content=\"5; URL='https://h/'\">",
+        ),
+        (
+            "<meta content=\"0;http://h:80\" http-equiv=Refresh>",
+            "<meta content=\"0;https://h\" http-equiv=Refresh>",
+        ),
+        ("<meta content=\"0;http://h/\">", "<meta content=\"0;http://h/\">"),
+        ("<meta http-equiv=x content=\"0;http://h/\">", "<meta http-equiv=x content=\"0;http://h/\">"),
+        ("<p data-lazy-source-of-the-image=http://h/>", "<p data-lazy-source-of-the-image=https://h/>"),
+        ("<p data-srcset='http://h/ 1x, http://i/'>", "<p data-srcset='https://h/ 1x, https://i/'>"),
+    ] {
+        assert_eq!(upgrade_fragment(page, &policy), expected);
+    }
+    assert_eq!(upgrade("<p data-src=http://h/>"), "<p data-src=http://h/>");
+}
+
+#[test]
+fn own_host() {
+    let page = "<base href=http://h:8443/><img src=http://i/>";
+    let out = |policy, own: &[u8]| {
+        let upgrader = Upgrader::new(Arc::new(policy)).own_host(HostPort::parse(own).unwrap());
+        String::from_utf8(in_pieces(upgrader, [page.as_bytes()], 0)).unwrap()
+    };
+    assert_eq!(out(UpgradePolicy::new(), b"h"), "<base href=http://h:8443/><img src=https://i/>");
+    assert_eq!(out(UpgradePolicy::new(), b"H:8443"), page.replace("http:", "https:"));
+    assert_eq!(out(UpgradePolicy::new().hosts(Hosts::same()), b"i"), page.replace("http://i", "https://i"));
+}
+
+#[test]
+fn xhtml_has_no_raw_text() {
+    let page = concat!(
+        "<?xml version='1.0'?><!DOCTYPE html [<!ENTITY a '>'>]>",
+        "<script src='http://h/'/><title><img src='http://h/'/></title><?x <img src='http://n/'> ?>",
+        "<style><![CDATA[@import 'http://h/';]]></style><!-->--><img src='http://h/'/>",
+    );
+    let out = in_pieces(Upgrader::xhtml(Arc::new(UpgradePolicy::new())), [page.as_bytes()], 0);
+    assert_eq!(String::from_utf8(out).unwrap(), page.replace("http://h", "https://h"));
+}
+
+#[test]
+fn reports() {
+    use std::cell::RefCell;
+    thread_local!(static SEEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
+    let policy = UpgradePolicy::new().report_only().on_rewrite(|rewrite| {
+        let text = format!("{} {} {} {}", rewrite.element, rewrite.attribute, rewrite.host, rewrite.offset);
+        SEEN.with_borrow_mut(|seen| seen.push(text));
+    });
+    let page =
+        "<link href=http://H/ rel=icon><style>@import 'http://i:80';</style><img src=http://localhost>";
+    assert!(matches!(upgrade_fragment(page, &policy), Cow::Borrowed(_)));
+    SEEN.with_borrow(|seen| assert_eq!(*seen, ["link href h 11", "style  i 46"]));
+    // Nothing waits where nothing changes.
+    let mut upgrader = Upgrader::new(Arc::new(policy));
+    assert_eq!(upgrader.push(Bytes::from_static(b"<img src=htt")), "<img src=htt");
+}

@@ -1,0 +1,170 @@
+//! `Link` fields (RFC 8288, section 3): what they make a browser fetch is a part of the page too.
+
+use http::header::LINK;
+use http::{HeaderMap, HeaderValue};
+
+use super::engine::{self, FETCHED_RELATIONS};
+use super::policy::{Targets, UpgradePolicy};
+use crate::wire::host::HostPort;
+use crate::wire::list;
+
+/// Upgrades the targets of links by their relation, as those of `link` elements. True if one changed.
+pub(super) fn upgrade(
+    headers: &mut HeaderMap,
+    policy: &UpgradePolicy,
+    own: Option<&HostPort<'static>>,
+) -> bool {
+    let lines: Vec<Option<Vec<u8>>> =
+        list::lines(headers, &LINK).map(|line| upgraded(line, policy, own)).collect();
+    if lines.iter().all(Option::is_none) {
+        return false;
+    }
+    if let http::header::Entry::Occupied(mut entry) = headers.entry(LINK) {
+        for (value, line) in entry.iter_mut().zip(lines) {
+            if let Some(line) = line.and_then(|line| HeaderValue::from_bytes(&line).ok()) {
+                *value = line;
+            }
+        }
+    }
+    true
+}
+
+fn upgraded(line: &[u8], policy: &UpgradePolicy, own: Option<&HostPort<'static>>) -> Option<Vec<u8>> {
+    let mut upgraded = Vec::new();
+    let (mut rest, mut is_changed) = (line, false);
+    while let Some(link) = Link::read(rest) {
+        upgraded.extend_from_slice(link.before);
+        let is_fetched = policy.targets.contains(Targets::LINK_ANY_REL) || link.is_fetched();
+        match engine::upgrade_url(link.target, policy, own).filter(|_| is_fetched) {
+            Some(target) => {
+                upgraded.extend_from_slice(&target);
+                is_changed = true;
+            }
+            None => upgraded.extend_from_slice(link.target),
+        }
+        upgraded.extend_from_slice(link.parameters);
+        rest = link.rest;
+    }
+    upgraded.extend_from_slice(rest);
+    is_changed.then_some(upgraded)
+}
+
+/// One `<target>; parameters` of a line.
+#[derive(Debug, PartialEq, Eq)]
+struct Link<'a> {
+    /// Up to the `<`, with it.
+    before: &'a [u8],
+    target: &'a [u8],
+    /// From the `>` to the comma.
+    parameters: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Link<'a> {
+    fn read(line: &'a [u8]) -> Option<Self> {
+        let start = line.iter().position(|byte| *byte == b'<')?.checked_add(1)?;
+        let (before, rest) = line.split_at_checked(start)?;
+        let (target, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'>')?)?;
+        let (parameters, rest) = rest.split_at_checked(unquoted(rest, b',').unwrap_or(rest.len()))?;
+        Some(Self { before, target, parameters, rest })
+    }
+
+    /// By the first `rel`, which alone counts.
+    fn is_fetched(&self) -> bool {
+        let mut rest = self.parameters;
+        while let Some(start) = unquoted(rest, b';').and_then(|at| at.checked_add(1)) {
+            rest = rest.get(start..).unwrap_or_default();
+            let parameter = rest.get(..unquoted(rest, b';').unwrap_or(rest.len())).unwrap_or_default();
+            let Some((name, value)) = parameter
+                .iter()
+                .position(|byte| *byte == b'=')
+                .and_then(|equals| parameter.split_at_checked(equals))
+            else {
+                continue;
+            };
+            if list::trim(name).eq_ignore_ascii_case(b"rel") {
+                let value = list::trim(value.get(1..).unwrap_or_default());
+                let value = value.strip_prefix(b"\"").unwrap_or(value);
+                let value = value.strip_suffix(b"\"").unwrap_or(value);
+                return value.split(u8::is_ascii_whitespace).any(|relation| {
+                    FETCHED_RELATIONS.iter().any(|fetched| relation.eq_ignore_ascii_case(fetched))
+                });
+            }
+        }
+        false
+    }
+}
+
+/// Where `byte` stands first outside of quotes.
+fn unquoted(bytes: &[u8], byte: u8) -> Option<usize> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    bytes.iter().position(|seen| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match seen {
+            b'\\' if is_quoted && !was_escaped => is_escaped = true,
+            b'"' if !was_escaped => is_quoted = !is_quoted,
+            _ => {}
+        }
+        !is_quoted && *seen == byte
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Option<String> {
+        let upgraded = upgraded(text.as_bytes(), &UpgradePolicy::new(), None)?;
+        Some(String::from_utf8(upgraded).unwrap())
+    }
+
+    #[test]
+    fn targets_by_relation() {
+        for (text, expected) in [
+            ("<http://h/a>; rel=preload; as=style", "<https://h/a>; rel=preload; as=style"),
+            (
+                "<http://h:80/a>;as=\"x, <y>;rel=next\" ; REL=\"x Preconnect\"",
+                "<https://h/a>;as=\"x, <y>;rel=next\" ; REL=\"x Preconnect\"",
+            ),
+            (
+                "<http://h/a>; rel=canonical, <http://h/b>; rel=icon, </c>; rel=icon",
+                "<http://h/a>; rel=canonical, <https://h/b>; rel=icon, </c>; rel=icon",
+            ),
+            (
+                "<http://h/a,b>; title=\"\\\",\"; rel=prefetch",
+                "<https://h/a,b>; title=\"\\\",\"; rel=prefetch",
+            ),
+        ] {
+            assert_eq!(line(text).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_rest_is_left_alone() {
+        for text in [
+            "<http://h/a>; rel=next; rel=preload",
+            "<http://h/a>; title=rel=preload",
+            "<http://h/a>",
+            "<http://localhost/a>; rel=preload",
+            "<http://h/a; rel=preload",
+            "http://h/a; rel=preload",
+            "",
+        ] {
+            assert_eq!(line(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_line_for_itself() {
+        let mut headers = HeaderMap::new();
+        for value in ["<http://h/a>; rel=next", "<http://h/b>; rel=preload", "<\u{e9}>"] {
+            headers.append(LINK, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        assert!(upgrade(&mut headers, &UpgradePolicy::new(), None));
+        let lines: Vec<_> = headers.get_all(LINK).iter().map(|value| value.as_bytes().to_vec()).collect();
+        assert_eq!(
+            lines,
+            [&b"<http://h/a>; rel=next"[..], b"<https://h/b>; rel=preload", "<\u{e9}>".as_bytes()]
+        );
+    }
+}
