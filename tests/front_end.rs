@@ -2,6 +2,8 @@
 
 #[path = "../examples/support/front.rs"]
 mod front;
+#[path = "../examples/support/serve.rs"]
+mod serve;
 #[path = "../examples/support/tls.rs"]
 mod tls;
 
@@ -20,7 +22,8 @@ use tokio_rustls::TlsConnector;
 use tower_proxied::sticky_route::{Role, RouteCookie};
 use tower_proxied::{Scheme, Secret};
 
-use self::front::{FrontConfig, FrontMember, Listener};
+use self::front::{FrontConfig, FrontMember};
+use self::serve::{Error, Listener};
 
 const SECRET: &str = "correct-horse-battery-staple";
 
@@ -65,7 +68,7 @@ struct Running {
     https: SocketAddr,
     signed: tls::SelfSigned,
     stop: oneshot::Sender<()>,
-    served: tokio::task::JoinHandle<Result<(), front::Error>>,
+    served: tokio::task::JoinHandle<Result<(), Error>>,
 }
 
 async fn run(config: FrontConfig) -> Running {
