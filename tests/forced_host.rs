@@ -95,7 +95,7 @@ async fn http1_requests() {
             ("GET //evil.example/%2e?a=%zz HTTP/1.1\nHost: example.com", 200, "http://example.com//evil.example/%2e?a=%zz"),
             ("OPTIONS * HTTP/1.1\nHost: example.com", 200, "http://example.com"),
             ("GET /healthz HTTP/1.1\nHost: 10.0.3.17:8080", 200, "nowhere"),
-            ("GET /outside HTTP/1.1\nHost: example.com", 500, "layer missing: PublicUrl needs ForcedHostLayer"),
+            ("GET /outside HTTP/1.1\nHost: example.com", 500, "layer missing: ForcedHostLayer"),
         ] {
             let seen = http1(address, head).await;
             assert_eq!(seen.0, status, "{head}\n{}", seen.1);
