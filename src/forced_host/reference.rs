@@ -3,10 +3,9 @@
 use std::fmt;
 
 use super::PublicUrl;
+use crate::wire::dot_segments::{self, Dots};
 use crate::wire::host::{HostPort, Scheme};
-use crate::wire::reference::{
-    Dots, Part, Reference, cut, merge, push_encoded, push_tail, remove_dot_segments,
-};
+use crate::wire::reference::{Part, Reference, cut, push_encoded, push_tail};
 
 /// Why a reference is not made absolute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +48,7 @@ pub(super) fn absolute(
     let reference = read(reference)?;
     let (current_path, current_query) = cut(current_path.as_bytes(), b'?');
     let mut query = reference.query;
-    let clean = |path: &[u8]| remove_dot_segments(path, Dots::AsBrowsers);
+    let clean = |path: &[u8]| dot_segments::remove(path, Dots::AsBrowsers);
     let prefix = public.prefix().as_str();
     let path = match reference.authority {
         Some(authority) => {
@@ -64,10 +63,10 @@ pub(super) fn absolute(
         None if reference.scheme.is_some() => return Err(ReferenceError::Scheme),
         None if reference.path.is_empty() => {
             query = query.or(current_query);
-            clean(&rooted(current_path))
+            clean(rooted(current_path).as_bytes())
         }
         None if reference.path.starts_with(b"/") => clean(reference.path),
-        None => clean(&merge(true, &rooted(current_path), reference.path)),
+        None => dot_segments::resolve(rooted(current_path).as_bytes(), reference.path, Dots::AsBrowsers),
     };
     let mut text = public.to_string();
     let slashes = path.iter().take_while(|byte| **byte == b'/').count();
@@ -110,9 +109,12 @@ fn check_origin(public: &PublicUrl, scheme: Option<&[u8]>, authority: &[u8]) -> 
     if public.origin().is(scheme, &authority) { Ok(()) } else { Err(ReferenceError::CrossOrigin) }
 }
 
-/// `*` and the empty path of `CONNECT` are no place to start from.
-fn rooted(current_path: &[u8]) -> Vec<u8> {
-    if current_path.starts_with(b"/") { current_path.to_vec() } else { b"/".to_vec() }
+/// `*` and the empty path of `CONNECT` are no place to start from. A backslash that arrived is no slash: it is encoded
+/// before any browser takes it for one.
+fn rooted(current_path: &[u8]) -> String {
+    let mut text = String::new();
+    push_encoded(&mut text, if current_path.starts_with(b"/") { current_path } else { b"/" }, Part::Path);
+    text
 }
 
 #[cfg(test)]

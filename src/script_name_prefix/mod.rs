@@ -22,7 +22,7 @@
 //! 3. The path must be below the prefix, by whole segments
 //!    ([`strip_prefix`](crate::wire::path::strip_prefix); CVE-2026-48020), else it is refused with 404, or passes
 //!    untouched ([`Unmatched::PassThrough`]).
-//! 4. `..` that climbs out of the prefix, in any spelling ([`climbs_out`](crate::wire::path::climbs_out)), is refused
+//! 4. `..` that climbs out of the prefix, in any spelling ([`climbs_out`](crate::wire::dot_segments::climbs_out)), is refused
 //!    with 400: a rule outside for one path must not guard another.
 //! 5. The bare mount point is served as `/`, or redirected to the one with a slash ([`Bare::Redirect308`]).
 //! 6. The rest goes in byte for byte, but several slashes at its start become one: an inner redirect to `//host/`
@@ -116,7 +116,8 @@ pub use crate::body::ResponseBody;
 use crate::forced_host::PublicUrl;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, shell};
-use crate::wire::path::{self, PathPrefix};
+use crate::wire::dot_segments;
+use crate::wire::path::PathPrefix;
 
 /// Response future of [`ScriptNamePrefix`].
 pub type ResponseFuture<F> = crate::future::ResponseFuture<F, PublicPaths>;
@@ -368,7 +369,7 @@ impl Config {
                 Unmatched::PassThrough => Ok(None),
             };
         };
-        if path::climbs_out(mount.below().as_bytes()) {
+        if dot_segments::climbs_out(mount.below().as_bytes()) {
             return Err(RefusalKind::EscapesPrefix.into());
         }
         if mount.below().is_empty()
@@ -619,7 +620,7 @@ mod tests {
             if serve(&ScriptNamePrefixLayer::proxy_keeps(app()), &mut parts).is_ok() {
                 let inner = parts.uri.path_and_query().unwrap().as_str();
                 prop_assert!(inner.starts_with('/') && !inner.starts_with("//"));
-                prop_assert!(!path::climbs_out(parts.uri.path().as_bytes()));
+                prop_assert!(!dot_segments::climbs_out(parts.uri.path().as_bytes()));
                 prop_assert!(uri.path_and_query().unwrap().as_str().ends_with(inner.trim_start_matches('/')));
                 prop_assert_eq!(script_name(&parts), ("/app", uri.path_and_query().unwrap().as_str()));
             }

@@ -7,9 +7,10 @@ use super::internal::{InternalAuthorities, is_same};
 use super::mount::Mount;
 use crate::forced_host::PublicUrl;
 use crate::future::{Owed, sealed};
+use crate::wire::dot_segments::{self, Dots};
 use crate::wire::host::{HostPort, Scheme};
 use crate::wire::path::{self, PathPrefix};
-use crate::wire::uri_parts::UriParts;
+use crate::wire::reference::Reference;
 use crate::wire::{link, refresh, set_cookie};
 
 const REFRESH: HeaderName = header::REFRESH;
@@ -146,20 +147,22 @@ impl Paths {
 
     /// `None` stays as it is, here and below.
     fn reference(&self, reference: &[u8]) -> Option<Vec<u8>> {
-        let parts = UriParts::cut(reference)?;
+        let parts = Reference::parse_unambiguous(reference)?;
+        let hierarchy_len = reference.iter().position(|byte| b"?#".contains(byte)).unwrap_or(reference.len());
+        let (hierarchy, tail) = reference.split_at_checked(hierarchy_len)?;
         let path = match (parts.scheme, parts.authority, parts.path) {
             (None, None, b"") => None,
             (None, None, [b'/', ..]) => self.absolute_path(parts.path),
             (None, None, _) => self.relative_path(parts.path),
-            (_, Some(authority), _) => return self.own_url(reference, authority, parts),
+            (_, Some(authority), _) => self.own_url(hierarchy, authority, parts),
             (Some(_), None, _) => None,
         };
-        path.map(|path| [&path, parts.tail].concat())
+        path.map(|path| [&path, tail].concat())
     }
 
-    fn own_url(&self, reference: &[u8], authority: &[u8], parts: UriParts<'_>) -> Option<Vec<u8>> {
+    fn own_url(&self, hierarchy: &[u8], authority: &[u8], parts: Reference<'_>) -> Option<Vec<u8>> {
         let scheme = match parts.scheme {
-            Some(scheme) => Some(http_scheme(scheme)?),
+            Some(scheme) => Some(Scheme::of_uri(scheme)?),
             None => self.url.as_ref().map(PublicUrl::scheme),
         };
         let host = HostPort::parse(authority)?;
@@ -176,28 +179,28 @@ impl Paths {
         if origin.is_none() && path.is_none() {
             return None;
         }
-        let origin_len = reference.len().checked_sub(parts.path.len())?.checked_sub(parts.tail.len())?;
-        let own_origin = reference.get(..origin_len)?;
-        let origin = origin.as_deref().map_or(own_origin, str::as_bytes);
-        Some([origin, path.as_deref().unwrap_or(parts.path), parts.tail].concat())
+        let written = hierarchy.strip_suffix(parts.path)?;
+        let origin = origin.as_deref().map_or(written, str::as_bytes);
+        Some([origin, path.as_deref().unwrap_or(parts.path)].concat())
     }
 
     fn absolute_path(&self, path: &[u8]) -> Option<Vec<u8>> {
         let public = &self.mount.public;
         if self.rules.already_prefixed == AlreadyPrefixed::Skip {
-            let is_below =
-                |prefix| path::strip_prefix(path, prefix).is_some_and(|below| !path::climbs_out(below));
+            let is_below = |prefix| {
+                path::strip_prefix(path, prefix).is_some_and(|below| !dot_segments::climbs_out(below))
+            };
             if !public.is_root() && (is_below(public) || is_below(&self.total)) {
                 return None;
             }
-            if let Some(below) = self.below_received(path).filter(|below| !path::climbs_out(below)) {
+            if let Some(below) = self.below_received(path).filter(|below| !dot_segments::climbs_out(below)) {
                 return Some(below_public(public, below));
             }
         }
         if public.is_root() {
             None
-        } else if path::climbs_out(path) {
-            Some(below_public(public, &path::remove_dot_segments(path)))
+        } else if dot_segments::climbs_out(path) {
+            Some(below_public(public, &dot_segments::remove(path, Dots::AsBrowsers)))
         } else {
             Some(below_public(public, path))
         }
@@ -211,8 +214,9 @@ impl Paths {
             return None;
         }
         let below = self.mount.below().as_bytes();
-        let meant = path::resolve(inner_path(below), relative);
-        let browsed = path::resolve(&[public.as_str().as_bytes(), below].concat(), relative);
+        let meant = dot_segments::resolve(inner_path(below), relative, Dots::AsBrowsers);
+        let browsed =
+            dot_segments::resolve(&[public.as_str().as_bytes(), below].concat(), relative, Dots::AsBrowsers);
         let arrives = path::strip_prefix(&browsed, public).map(inner_path);
         (arrives != Some(inner_path(&meant))).then(|| below_public(public, &meant))
     }
@@ -280,12 +284,6 @@ fn below_public(public: &PathPrefix, below: &[u8]) -> Vec<u8> {
     // `//host` and, to browsers, `/\host` are other hosts.
     let start = below.iter().position(|byte| !matches!(byte, b'/' | b'\\' | b'\t')).unwrap_or(below.len());
     [b"/", below.get(start..).unwrap_or_default()].concat()
-}
-
-fn http_scheme(scheme: &[u8]) -> Option<Scheme> {
-    [Scheme::Http, Scheme::Https]
-        .into_iter()
-        .find(|known| scheme.eq_ignore_ascii_case(known.as_str().as_bytes()))
 }
 
 /// Replaces the ranges, as far as there is a replacement for them; blanks around them stay.
@@ -547,8 +545,8 @@ mod tests {
             let seen = settle(&layer, parts(target), "location", value.as_bytes());
             let seen = seen.trim_ascii();
             let resolve = |base: &str, reference: &[u8]| match reference {
-                [b'/', ..] => path::remove_dot_segments(reference),
-                _ => path::resolve(base.as_bytes(), reference),
+                [b'/', ..] => dot_segments::remove(reference, Dots::AsBrowsers),
+                _ => dot_segments::resolve(base.as_bytes(), reference, Dots::AsBrowsers),
             };
             let browsed = resolve(public, seen);
             let arrived = path::strip_prefix(&browsed, &PathPrefix::from_static("/app"));

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "sticky-route")]
 pub mod cookie;
+pub mod dot_segments;
 pub mod forwarded;
 pub mod host;
 pub mod link;
@@ -15,4 +16,3 @@ pub mod reference;
 pub mod refresh;
 pub mod set_cookie;
 pub mod text;
-pub mod uri_parts;

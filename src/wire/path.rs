@@ -209,110 +209,6 @@ pub fn one_leading_slash(path: &[u8]) -> &[u8] {
     path.get(slashes.saturating_sub(1)..).unwrap_or_default()
 }
 
-/// Whether `..` segments lead above the point where the path starts.
-///
-/// The strictest of the usual readings: `\` separates too (WHATWG URL), `%2e` is a dot, a tab is nothing, and
-/// since many servers merge slashes, an empty segment is no step down.
-///
-/// ```
-/// use tower_proxied::wire::path::climbs_out;
-///
-/// assert!(climbs_out(b"/../admin"));
-/// assert!(climbs_out(b"/a/%2E./..\\admin"));
-/// assert!(!climbs_out(b"/a/../b"));
-/// assert!(!climbs_out(b"/..;/a..%2F../..."));
-/// ```
-pub fn climbs_out(path: &[u8]) -> bool {
-    let mut depth = 0_usize;
-    for segment in path.split(is_separator).filter(|segment| !segment.is_empty()) {
-        depth = match dots(segment) {
-            Some(Dots::Here) => depth,
-            Some(Dots::Up) => match depth.checked_sub(1) {
-                Some(depth) => depth,
-                None => return true,
-            },
-            None => depth.saturating_add(1),
-        };
-    }
-    false
-}
-
-/// The path without `.` and `..` segments (RFC 3986, section 5.2.4), as browsers read it: `\` separates, `%2e` is
-/// a dot, a tab is nothing. It starts with a slash. Allocates.
-///
-/// ```
-/// use tower_proxied::wire::path::remove_dot_segments;
-///
-/// assert_eq!(remove_dot_segments(b"/a/./b/%2e%2e/../../c/.."), b"/");
-/// assert_eq!(remove_dot_segments(b"/a/b/..\\c"), b"/a/c");
-/// ```
-pub fn remove_dot_segments(path: &[u8]) -> Vec<u8> {
-    let mut kept: Vec<&[u8]> = Vec::new();
-    let mut ends_in_slash = false;
-    for segment in path.strip_prefix(b"/").unwrap_or(path).split(is_separator) {
-        let dots = dots(segment);
-        match dots {
-            Some(Dots::Here) => {}
-            Some(Dots::Up) => {
-                kept.pop();
-            }
-            None => kept.push(segment),
-        }
-        ends_in_slash = dots.is_some();
-    }
-    let mut path = Vec::with_capacity(path.len().saturating_add(1));
-    for segment in kept {
-        path.push(b'/');
-        path.extend_from_slice(segment);
-    }
-    if ends_in_slash {
-        path.push(b'/');
-    }
-    path
-}
-
-/// Where a relative path leads from `base`, a path (RFC 3986, sections 5.2.3 and 5.2.4); dot segments are read as
-/// in [`remove_dot_segments`]. Allocates.
-///
-/// ```
-/// use tower_proxied::wire::path::resolve;
-///
-/// assert_eq!(resolve(b"/app/x", b"../y"), b"/y");
-/// assert_eq!(resolve(b"/app/x/", b"y"), b"/app/x/y");
-/// ```
-pub fn resolve(base: &[u8], relative: &[u8]) -> Vec<u8> {
-    let folder = base.iter().rposition(is_separator).and_then(|last| base.get(..=last)).unwrap_or(b"/");
-    remove_dot_segments(&[folder, relative].concat())
-}
-
-enum Dots {
-    Here,
-    Up,
-}
-
-/// Whether a segment is `.` or `..`.
-fn dots(segment: &[u8]) -> Option<Dots> {
-    let mut count = 0_u8;
-    let mut bytes = segment.iter().filter(|byte| **byte != b'\t');
-    while let Some(byte) = bytes.next() {
-        let is_dot = match byte {
-            b'.' => true,
-            b'%' => bytes.next() == Some(&b'2') && matches!(bytes.next(), Some(b'e' | b'E')),
-            _ => false,
-        };
-        count = count.saturating_add(is_dot.then_some(1)?);
-    }
-    match count {
-        1 => Some(Dots::Here),
-        2 => Some(Dots::Up),
-        _ => None,
-    }
-}
-
-fn is_separator(byte: &u8) -> bool {
-    matches!(byte, b'/' | b'\\')
-}
-
 /// The byte that two hex digits stand for.
 pub fn triplet(hex: &[u8]) -> Option<u8> {
     let [high, low] = hex else { return None };
@@ -418,59 +314,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn climbing() {
-        for yes in [
-            "/..",
-            "/../",
-            "/a/../..",
-            "/a//../../b",
-            "//..",
-            "/.%2e",
-            "/%2E%2e/x",
-            "/a\\..\\..",
-            "/.\t./x",
-            "/%2\te%\t2E",
-            "..",
-        ] {
-            assert!(climbs_out(yes.as_bytes()), "{yes}");
-        }
-        for no in
-            ["", "/", "/a/..", "/./a/../b/..", "/...", "/..a", "/a/..;/..;", "/..%2f..%2f", "/%252e%252e"]
-        {
-            assert!(!climbs_out(no.as_bytes()), "{no}");
-        }
-    }
-
-    /// RFC 3986, sections 5.4.1 and 5.4.2, what there is of relative paths.
-    #[test]
-    fn resolution() {
-        for (relative, path) in [
-            ("g", "/b/c/g"),
-            ("./g", "/b/c/g"),
-            ("g/", "/b/c/g/"),
-            (";x", "/b/c/;x"),
-            (".", "/b/c/"),
-            ("./", "/b/c/"),
-            ("..", "/b/"),
-            ("../", "/b/"),
-            ("../g", "/b/g"),
-            ("../..", "/"),
-            ("../../g", "/g"),
-            ("../../../g", "/g"),
-            ("g.", "/b/c/g."),
-            ("..g", "/b/c/..g"),
-            ("./../g", "/b/g"),
-            ("./g/.", "/b/c/g/"),
-            ("g/./h", "/b/c/g/h"),
-            ("g/../h", "/b/c/h"),
-            ("g;x=1/../y", "/b/c/y"),
-        ] {
-            let resolved = resolve(b"/b/c/d;p", relative.as_bytes());
-            assert_eq!(resolved, path.as_bytes(), "{relative}");
-        }
-    }
-
     /// Decodes what may be decoded, cuts at slashes, compares lists.
     fn naive_strip(path: &str, prefix: &PathPrefix) -> Option<String> {
         let canonical = |segment: &str| {
@@ -523,16 +366,8 @@ mod tests {
         }
 
         #[test]
-        fn without_dot_segments_nothing_climbs(path in "/([ab./\\\\\t]|%2e){0,12}") {
-            let path = remove_dot_segments(path.as_bytes());
-            prop_assert!(!climbs_out(&path));
-            prop_assert_eq!(remove_dot_segments(&path), path);
-        }
-
-        #[test]
-        fn no_bytes_panic(path in prop::collection::vec(any::<u8>(), 0..24), base in prop::collection::vec(any::<u8>(), 0..8)) {
-            let prefix = PathPrefix::from_static("/a");
-            let _ = (strip_prefix(&path, &prefix), climbs_out(&path), one_leading_slash(&path), resolve(&base, &path));
+        fn no_bytes_panic(path in prop::collection::vec(any::<u8>(), 0..24)) {
+            let _ = (strip_prefix(&path, &PathPrefix::from_static("/a")), one_leading_slash(&path));
         }
     }
 }

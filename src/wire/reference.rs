@@ -1,12 +1,9 @@
 //! URI references (RFC 3986): taking them apart (appendix B), resolving them (section 5.2), putting them together
 //! (section 5.3).
-//!
-//! Browsers differ from the RFC in three ways that matter to whoever prints a reference into a page: they delete
-//! tabs and line feeds, take a backslash for a slash, and take `%2e` for a dot. The callers refuse the first two;
-//! the third is what [`Dots::AsBrowsers`] is for.
 
 use std::borrow::Cow;
 
+use super::dot_segments::{self, Dots};
 use super::path::triplet;
 
 /// The five parts of a URI reference, as written. Every text has them.
@@ -56,10 +53,29 @@ impl<'a> Reference<'a> {
         Self { scheme, authority, path, query, fragment }
     }
 
+    /// Takes a reference apart that everyone reads alike.
+    ///
+    /// `None` is what browsers and RFC 3986 read differently, or what the RFC does not admit: a backslash at the
+    /// start, a colon in the first segment of a relative path (section 4.2).
+    ///
+    /// ```
+    /// use tower_proxied::wire::reference::Reference;
+    ///
+    /// assert_eq!(Reference::parse_unambiguous(b"/a:b"), Some(Reference::parse(b"/a:b")));
+    /// assert_eq!(Reference::parse_unambiguous(b"1:a"), None);
+    /// ```
+    pub fn parse_unambiguous(bytes: &'a [u8]) -> Option<Self> {
+        let parts = Self::parse(bytes);
+        let is_relative = parts.scheme.is_none() && parts.authority.is_none();
+        let (first_segment, _) = cut(parts.path, b'/');
+        let is_ambiguous = bytes.starts_with(b"\\") || is_relative && first_segment.contains(&b':');
+        (!is_ambiguous).then_some(parts)
+    }
+
     /// This reference as seen from `base`, which has a scheme (section 5.2.2, strict): what it leaves out comes
     /// from the base.
     pub fn resolve(&self, base: &Reference<'a>) -> Resolved<'a> {
-        let clean = |path| Cow::Owned(remove_dot_segments(path, Dots::AsRfc3986));
+        let clean = |path| Cow::Owned(dot_segments::remove(path, Dots::AsRfc3986));
         let (scheme, authority, path, query) = if self.scheme.is_some() {
             (self.scheme, self.authority, clean(self.path), self.query)
         } else if self.authority.is_some() {
@@ -69,8 +85,9 @@ impl<'a> Reference<'a> {
         } else if self.path.starts_with(b"/") {
             (base.scheme, base.authority, clean(self.path), self.query)
         } else {
-            let merged = merge(base.authority.is_some(), base.path, self.path);
-            (base.scheme, base.authority, clean(&merged), self.query)
+            let from = if base.authority.is_some() && base.path.is_empty() { b"/" } else { base.path };
+            let path = Cow::Owned(dot_segments::resolve(from, self.path, Dots::AsRfc3986));
+            (base.scheme, base.authority, path, self.query)
         };
         Resolved { scheme, authority, path, query, fragment: self.fragment }
     }
@@ -120,70 +137,6 @@ impl Resolved<'_> {
         push_tail(&mut text, self.query, self.fragment);
         text
     }
-}
-
-/// What counts as a dot in `.` and `..`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dots {
-    /// A dot.
-    AsRfc3986,
-    /// A dot or `%2e`: browsers climb for both (URL standard, "double-dot URL path segment").
-    AsBrowsers,
-}
-
-/// A path without `.` and `..` (section 5.2.4). What climbs higher than the root stays at the root.
-///
-/// # Example
-///
-/// ```
-/// use tower_proxied::wire::reference::{Dots, remove_dot_segments};
-///
-/// assert_eq!(remove_dot_segments(b"/a/b/./../c", Dots::AsRfc3986), b"/a/c");
-/// assert_eq!(remove_dot_segments(b"/../%2e%2E/a", Dots::AsBrowsers), b"/a");
-/// assert_eq!(remove_dot_segments(b"/../%2e%2E/a", Dots::AsRfc3986), b"/%2e%2E/a");
-/// ```
-pub fn remove_dot_segments(path: &[u8], dots: Dots) -> Vec<u8> {
-    let mut kept: Vec<u8> = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while !rest.is_empty() {
-        let (slash, after) = match rest.strip_prefix(b"/") {
-            Some(after) => (true, after),
-            None => (false, rest),
-        };
-        let end = after.iter().position(|byte| *byte == b'/').unwrap_or(after.len());
-        let (segment, next) = after.split_at_checked(end).unwrap_or((after, b""));
-        let climbs = dot_segment(segment, dots);
-        match climbs {
-            None => {
-                if slash {
-                    kept.push(b'/');
-                }
-                kept.extend_from_slice(segment);
-                rest = next;
-                continue;
-            }
-            Some(Climb::Stay) => {}
-            Some(Climb::Up) if slash => {
-                kept.truncate(kept.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
-            }
-            Some(Climb::Up) => {}
-        }
-        if slash && next.is_empty() {
-            kept.push(b'/');
-        }
-        rest = if slash { next } else { next.strip_prefix(b"/").unwrap_or(next) };
-    }
-    kept
-}
-
-/// `reference` in the place of the last segment of `base` (section 5.2.3).
-pub(crate) fn merge(has_authority: bool, base: &[u8], reference: &[u8]) -> Vec<u8> {
-    let directory = match base.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => base.get(..=slash).unwrap_or_default(),
-        None if base.is_empty() && has_authority => b"/",
-        None => b"",
-    };
-    [directory, reference].concat()
 }
 
 /// The part of a URI that bytes are written into; each allows others (RFC 3986, section 3 and appendix A).
@@ -249,27 +202,6 @@ pub(crate) fn cut(bytes: &[u8], mark: u8) -> (&[u8], Option<&[u8]>) {
 fn is_scheme(text: &[u8]) -> bool {
     text.first().is_some_and(u8::is_ascii_alphabetic)
         && text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-}
-
-enum Climb {
-    Stay,
-    Up,
-}
-
-fn dot_segment(segment: &[u8], dots: Dots) -> Option<Climb> {
-    let after_dot = |segment: &'_ [u8]| -> Option<usize> {
-        let is_encoded = |start: &[u8]| dots == Dots::AsBrowsers && start.eq_ignore_ascii_case(b"%2e");
-        match segment {
-            [b'.', ..] => Some(1),
-            _ if segment.get(..3).is_some_and(is_encoded) => Some(3),
-            _ => None,
-        }
-    };
-    let rest = segment.get(after_dot(segment)?..)?;
-    if rest.is_empty() {
-        return Some(Climb::Stay);
-    }
-    rest.get(after_dot(rest)?..)?.is_empty().then_some(Climb::Up)
 }
 
 #[cfg(test)]
@@ -347,6 +279,36 @@ mod tests {
     }
 
     #[test]
+    fn parts() {
+        type Parts<'a> = (Option<&'a str>, Option<&'a str>, &'a str, Option<&'a str>, Option<&'a str>);
+        let cases: &[(&str, Parts)] = &[
+            ("", (None, None, "", None, None)),
+            ("/a/b?c/d#e?f", (None, None, "/a/b", Some("c/d"), Some("e?f"))),
+            ("#a?b", (None, None, "", None, Some("a?b"))),
+            ("?a:b", (None, None, "", Some("a:b"), None)),
+            ("a/b:c", (None, None, "a/b:c", None, None)),
+            ("//host", (None, Some("host"), "", None, None)),
+            ("//host?q", (None, Some("host"), "", Some("q"), None)),
+            ("///x", (None, Some(""), "/x", None, None)),
+            ("http:/x", (Some("http"), None, "/x", None, None)),
+            ("myapp://callback?code=1", (Some("myapp"), Some("callback"), "", Some("code=1"), None)),
+            ("http://a\\@b/c", (Some("http"), Some("a\\@b"), "/c", None, None)),
+            ("/\\evil.com", (None, None, "/\\evil.com", None, None)),
+        ];
+        for (text, (scheme, authority, path, query, fragment)) in cases {
+            let bytes = |part: &Option<&'static str>| part.map(str::as_bytes);
+            let (scheme, authority) = (bytes(scheme), bytes(authority));
+            let (path, query, fragment) = (path.as_bytes(), bytes(query), bytes(fragment));
+            let parts = Reference { scheme, authority, path, query, fragment };
+            assert_eq!(Reference::parse(text.as_bytes()), parts, "{text}");
+            assert_eq!(Reference::parse_unambiguous(text.as_bytes()), Some(parts), "{text}");
+        }
+        for text in [":", "1:a", "a\tb:c", "\\\\evil.com", ":80/x"] {
+            assert_eq!(Reference::parse_unambiguous(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
     fn encoding_is_of_what_the_part_does_not_allow() {
         let encoded = |bytes: &[u8], part| {
             let mut text = String::new();
@@ -359,44 +321,14 @@ mod tests {
         assert_eq!(encoded(b"%a", Part::Tail), "%25a");
     }
 
-    /// The algorithm of section 5.2.4, step by step.
-    fn remove_dot_segments_as_written(path: &str) -> String {
-        let (mut input, mut output) = (path.to_owned(), String::new());
-        while !input.is_empty() {
-            if let Some(rest) = input.strip_prefix("../").or(input.strip_prefix("./")) {
-                input = rest.to_owned();
-            } else if input.starts_with("/./") || input == "/." {
-                input = format!("/{}", input.get(3..).unwrap_or_default());
-            } else if input.starts_with("/../") || input == "/.." {
-                input = format!("/{}", input.get(4..).unwrap_or_default());
-                output.truncate(output.rfind('/').unwrap_or(0));
-            } else if input == "." || input == ".." {
-                input.clear();
-            } else {
-                let end = input[1..].find('/').map_or(input.len(), |at| at + 1);
-                output.push_str(&input[..end]);
-                input = input[end..].to_owned();
-            }
-        }
-        output
-    }
-
     proptest! {
         #[test]
-        fn dot_segments_go_as_the_rfc_writes(path in "[a./]{0,14}") {
-            let removed = remove_dot_segments(path.as_bytes(), Dots::AsRfc3986);
-            prop_assert_eq!(removed, remove_dot_segments_as_written(&path).into_bytes());
-        }
-
-        #[test]
-        fn browsers_find_no_dots_left(path in "(/|\\.|%2e|%2E|a){0,14}") {
-            let removed = remove_dot_segments(path.as_bytes(), Dots::AsBrowsers);
-            let text = String::from_utf8(removed).unwrap().to_ascii_lowercase().replace("%2e", ".");
-            prop_assert!(!text.split('/').any(|segment| matches!(segment, "." | "..")), "{}", text);
-        }
-
-        #[test]
-        fn the_parts_are_the_whole(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn the_parts_are_the_whole(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                prop::collection::vec(prop::sample::select(&b"a1:/?#\\."[..]), 0..16),
+            ],
+        ) {
             let reference = Reference::parse(&bytes);
             let mut whole = Vec::new();
             for (before, part, behind) in [
