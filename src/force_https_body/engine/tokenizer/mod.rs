@@ -3,7 +3,9 @@
 //! It keeps no bytes: each state depends on the bytes so far and not on how they were cut into chunks. What tree
 //! construction decides (text modes, CDATA) it asks its [`Sink`].
 
-use memchr::{memchr, memchr2};
+mod text;
+
+use memchr::memchr;
 
 use super::name::Name;
 
@@ -191,13 +193,7 @@ impl Tokenizer {
         match self.state {
             State::Data => match memchr(b'<', rest) {
                 Some(0) => self.go(State::TagOpen),
-                less_than => {
-                    let text = less_than.and_then(|end| rest.get(..end)).unwrap_or(rest);
-                    if sink.wants_text() {
-                        sink.text(text, self.at, true);
-                    }
-                    text.len()
-                }
+                end => self.text(up_to(rest, end), true, sink),
             },
             State::TagOpen => match byte {
                 b'!' => {
@@ -277,7 +273,7 @@ impl Tokenizer {
                     self.end_value(sink);
                     self.go(State::AfterValue)
                 }
-                end => self.value(end.and_then(|end| rest.get(..end)).unwrap_or(rest), sink),
+                end => self.value(up_to(rest, end), sink),
             },
             State::UnquotedValue => match rest.iter().position(|byte| is_blank(*byte) || *byte == b'>') {
                 Some(0) if byte == b'>' => self.end_tag(false, sink),
@@ -285,7 +281,7 @@ impl Tokenizer {
                     self.end_value(sink);
                     self.go(State::BeforeAttributeName)
                 }
-                end => self.value(end.and_then(|end| rest.get(..end)).unwrap_or(rest), sink),
+                end => self.value(up_to(rest, end), sink),
             },
             State::AfterValue => match byte {
                 byte if is_blank(byte) => self.go(State::BeforeAttributeName),
@@ -337,13 +333,7 @@ impl Tokenizer {
             State::XmlInstruction { .. } => self.go(State::XmlInstruction { is_at_mark: byte == b'?' }),
             State::Cdata => match memchr(b']', rest) {
                 Some(0) => self.go(State::CdataBracket),
-                end => {
-                    let text = end.and_then(|end| rest.get(..end)).unwrap_or(rest);
-                    if sink.wants_text() {
-                        sink.text(text, self.at, false);
-                    }
-                    text.len()
-                }
+                end => self.text(up_to(rest, end), false, sink),
             },
             State::CdataBracket if byte == b']' => self.go(State::CdataEnd),
             State::CdataBracket => self.again(State::Cdata),
@@ -354,110 +344,6 @@ impl Tokenizer {
             },
             State::Plaintext => rest.len(),
             _ => self.text_step(byte, rest, sink),
-        }
-    }
-
-    /// The states inside of elements that hold text, and no markup.
-    fn text_step<S: Sink>(&mut self, byte: u8, rest: &[u8], sink: &mut S) -> usize {
-        match self.state {
-            State::Text => match memchr(b'<', rest) {
-                Some(0) => self.less_than(State::Text, State::TextLessThan),
-                end => {
-                    let text = end.and_then(|end| rest.get(..end)).unwrap_or(rest);
-                    if sink.wants_text() {
-                        sink.text(text, self.at, false);
-                    }
-                    text.len()
-                }
-            },
-            State::TextLessThan if byte == b'/' => self.go(State::TextEndTagOpen),
-            State::TextLessThan => self.no_end_tag(b"<", sink),
-            State::TextEndTagOpen if byte.is_ascii_alphabetic() => {
-                self.name.clear();
-                self.again(State::TextEndTagName)
-            }
-            State::TextEndTagOpen => {
-                self.name.clear();
-                self.no_end_tag(b"</", sink)
-            }
-            State::TextEndTagName => {
-                if byte.is_ascii_alphabetic() {
-                    self.name.push(byte);
-                    return 1;
-                }
-                if ends_tag_name(byte) && self.name.is(self.tag_name.as_bytes()) {
-                    self.is_end_tag = true;
-                    return self.again(State::TagName);
-                }
-                self.no_end_tag(b"</", sink)
-            }
-            State::Script => match memchr(b'<', rest) {
-                Some(0) => self.less_than(State::Script, State::ScriptLessThan),
-                end => end.unwrap_or(rest.len()),
-            },
-            State::ScriptLessThan => match byte {
-                b'/' => self.go(State::TextEndTagOpen),
-                b'!' => self.go(State::ScriptEscapeStart),
-                _ => self.again(State::Script),
-            },
-            State::ScriptEscapeStart if byte == b'-' => self.go(State::ScriptEscapeStartDash),
-            State::ScriptEscapeStartDash if byte == b'-' => self.go(State::ScriptEscaped { dashes: 2 }),
-            State::ScriptEscapeStart | State::ScriptEscapeStartDash => self.again(State::Script),
-            State::ScriptEscaped { dashes } => match byte {
-                b'-' => self.go(State::ScriptEscaped { dashes: dashes.saturating_add(1) }),
-                b'<' => self.less_than(State::ScriptEscaped { dashes: 0 }, State::ScriptEscapedLessThan),
-                b'>' if dashes >= 2 => self.go(State::Script),
-                _ => {
-                    self.state = State::ScriptEscaped { dashes: 0 };
-                    memchr2(b'-', b'<', rest).unwrap_or(rest.len())
-                }
-            },
-            State::ScriptEscapedLessThan => match byte {
-                b'/' => self.go(State::TextEndTagOpen),
-                byte if byte.is_ascii_alphabetic() => {
-                    self.name.clear();
-                    self.again(State::ScriptDoubleEscapeStart)
-                }
-                _ => self.again(State::ScriptEscaped { dashes: 0 }),
-            },
-            State::ScriptDoubleEscapeStart => {
-                let (escaped, double) =
-                    (State::ScriptEscaped { dashes: 0 }, State::ScriptDoubleEscaped { dashes: 0 });
-                self.double_escape(byte, escaped, double)
-            }
-            State::ScriptDoubleEscaped { dashes } => match byte {
-                b'-' => self.go(State::ScriptDoubleEscaped { dashes: dashes.saturating_add(1) }),
-                b'<' => self.go(State::ScriptDoubleEscapedLessThan),
-                b'>' if dashes >= 2 => self.go(State::Script),
-                _ => {
-                    self.state = State::ScriptDoubleEscaped { dashes: 0 };
-                    memchr2(b'-', b'<', rest).unwrap_or(rest.len())
-                }
-            },
-            State::ScriptDoubleEscapedLessThan if byte == b'/' => {
-                self.name.clear();
-                self.go(State::ScriptDoubleEscapeEnd)
-            }
-            State::ScriptDoubleEscapedLessThan => self.again(State::ScriptDoubleEscaped { dashes: 0 }),
-            State::ScriptDoubleEscapeEnd => {
-                let (escaped, double) =
-                    (State::ScriptEscaped { dashes: 0 }, State::ScriptDoubleEscaped { dashes: 0 });
-                self.double_escape(byte, double, escaped)
-            }
-            // All other states are those of `step`.
-            _ => 1,
-        }
-    }
-
-    /// Behind `<script` or `</script` in an escaped script: a whole `script` turns from one state to the other.
-    fn double_escape(&mut self, byte: u8, stay: State, turn: State) -> usize {
-        match byte {
-            byte if ends_tag_name(byte) => self.go(if self.name.is(b"script") { turn } else { stay }),
-            byte if byte.is_ascii_alphabetic() => {
-                self.name.push(byte);
-                1
-            }
-            _ => self.again(stay),
         }
     }
 
@@ -525,6 +411,13 @@ impl Tokenizer {
         self.wants_value = !self.is_end_tag && sink.attribute(&self.name);
     }
 
+    fn text<S: Sink>(&self, piece: &[u8], is_decoded: bool, sink: &mut S) -> usize {
+        if sink.wants_text() {
+            sink.text(piece, self.at, is_decoded);
+        }
+        piece.len()
+    }
+
     fn value<S: Sink>(&mut self, piece: &[u8], sink: &mut S) -> usize {
         if self.wants_value {
             sink.value(piece, self.at);
@@ -559,22 +452,10 @@ impl Tokenizer {
             Content::Plaintext => State::Plaintext,
         })
     }
+}
 
-    fn less_than(&mut self, back: State, state: State) -> usize {
-        (self.text_state, self.text_lt_at) = (back, self.at);
-        self.go(state)
-    }
-
-    /// What looked like an end tag is text.
-    fn no_end_tag<S: Sink>(&mut self, start: &[u8], sink: &mut S) -> usize {
-        if self.text_state == State::Text && sink.wants_text() {
-            sink.text(start, self.text_lt_at, false);
-            if start.len() == 2 {
-                sink.text(self.name.as_bytes(), self.text_lt_at.saturating_add(2), false);
-            }
-        }
-        self.again(self.text_state)
-    }
+fn up_to(bytes: &[u8], end: Option<usize>) -> &[u8] {
+    end.and_then(|end| bytes.get(..end)).unwrap_or(bytes)
 }
 
 fn is_blank(byte: u8) -> bool {
