@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::cookie::RouteCookie;
 use super::failover::{Failover, Phase};
 use super::pool::{Balance, Member, Snapshot};
+use super::route_cookie::RouteCookie;
 use super::service::{Clock, Shared, StickyRoute};
 
 impl<S> StickyRoute<S> {

@@ -77,18 +77,21 @@ mod builder;
 mod cookie;
 mod exchange;
 mod failover;
+mod future;
 mod pool;
+mod route_cookie;
 mod route_suffix;
 mod service;
 
 pub use self::body::{InFlight, RequestBody};
 use self::builder::Problem;
 pub use self::builder::{BuildError, Builder, Stickiness};
-pub use self::cookie::{RouteCookie, SameSite, Secure};
 pub use self::failover::{Failover, Phase};
+pub use self::future::ResponseFuture;
 pub use self::pool::{Balance, Member, MemberStatus, Membership, Role, Route, State, UnknownRoute};
+pub use self::route_cookie::{RouteCookie, SameSite, Secure};
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
-pub use self::service::{ResponseFuture, StickyRoute};
+pub use self::service::StickyRoute;
 
 /// What became of a request, in the extensions of the response: for logs, and for outer layers. An error of a member has
 /// none.

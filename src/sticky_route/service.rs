@@ -1,20 +1,19 @@
 use std::any::Any;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, request};
-use pin_project_lite::pin_project;
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::Stickiness;
-use super::body::{Home, InFlight, RequestBody};
+use super::body::{InFlight, RequestBody};
 use super::cookie::Cookie;
-use super::exchange::{Exchange, Refused};
+use super::exchange::Exchange;
 use super::failover::{Failover, Phase};
+use super::future::ResponseFuture;
 use super::pool::{Balance, Entry, Membership, Picked, Snapshot, pick};
 use crate::errors_to_502::ErrorsTo502;
 use crate::refusal::Caller;
@@ -72,17 +71,9 @@ where
         let (mut parts, body) = request.into_parts();
         match Exchange::begin(&self.shared, &mut parts) {
             Ok((exchange, service)) => {
-                let stage = Stage::with(service, Request::from_parts(parts, body));
-                ResponseFuture { stage, exchange: Some(exchange), again: None }
+                ResponseFuture::first(exchange, service, Request::from_parts(parts, body))
             }
-            Err(refused) => {
-                let caller = Caller::of(&parts);
-                ResponseFuture {
-                    stage: Stage::Refused { refused: Some((refused, caller)) },
-                    exchange: None,
-                    again: None,
-                }
-            }
+            Err(refused) => ResponseFuture::refused(refused, Caller::of(&parts)),
         }
     }
 }
@@ -145,135 +136,9 @@ impl Clock {
     }
 }
 
-pin_project! {
-    /// Response future of [`StickyRoute`].
-    #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, F, B> {
-        #[pin]
-        stage: Stage<S, F, B>,
-        exchange: Option<Exchange<S>>,
-        again: Option<Again<B>>,
-    }
-}
-
-impl<S, F, B> fmt::Debug for ResponseFuture<S, F, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    #[project = StageProj]
-    enum Stage<S, F, B> {
-        Readying { service: S, request: Option<Request<RequestBody<B>>> },
-        Calling { #[pin] future: F },
-        Refused { refused: Option<(Refused, Caller)> },
-        Over,
-    }
-}
-
-impl<S, F, B> Stage<S, F, B> {
-    fn with(service: S, request: Request<B>) -> Self {
-        Self::Readying { service, request: Some(request.map(RequestBody::new)) }
-    }
-}
-
-/// What another member needs.
-struct Again<B> {
-    head: request::Parts,
-    body: Home<B>,
-}
-
-impl<B> Again<B> {
-    fn request(self) -> Option<Request<B>> {
-        Some(Request::from_parts(self.head, self.body.take()?))
-    }
-}
-
-impl<S, B, R> Future for ResponseFuture<S, S::Future, B>
-where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
-    S::Error: 'static,
-{
-    type Output = Result<Response<InFlight<R>>, S::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            match this.stage.as_mut().project() {
-                StageProj::Readying { service, request } => {
-                    let readiness = ready!(service.poll_ready(cx));
-                    let (Some(exchange), Some(request)) = (this.exchange.as_mut(), request.take()) else {
-                        return Poll::Pending;
-                    };
-                    match readiness {
-                        Ok(()) => {
-                            let (head, mut body) = request.into_parts();
-                            *this.again = exchange
-                                .may_go_again()
-                                .then(|| Again { head: head.clone(), body: body.comes_home() });
-                            let future = service.call(Request::from_parts(head, body));
-                            this.stage.set(Stage::Calling { future });
-                        }
-                        Err(error) => {
-                            exchange.failed(Phase::Connect);
-                            let (head, body) = request.into_parts();
-                            let next = body.into_unread().and_then(|body| {
-                                Some(Stage::with(exchange.next()?, Request::from_parts(head, body)))
-                            });
-                            match next {
-                                Some(next) => this.stage.set(next),
-                                None => {
-                                    this.stage.set(Stage::Over);
-                                    *this.exchange = None;
-                                    return Poll::Ready(Err(error));
-                                }
-                            }
-                        }
-                    }
-                }
-                StageProj::Calling { future } => {
-                    let result = ready!(future.poll(cx));
-                    // The future may hold the request still.
-                    this.stage.set(Stage::Over);
-                    let Some(exchange) = this.exchange.as_mut() else { return Poll::Pending };
-                    let may_go_again = match &result {
-                        Ok(response) => {
-                            exchange.answered(response.status());
-                            exchange.is_retried(response.status())
-                        }
-                        Err(error) => {
-                            let phase =
-                                exchange.shared.classify.map_or(Phase::Sent, |classify| classify(error));
-                            exchange.failed(phase);
-                            phase != Phase::Sent || exchange.is_idempotent
-                        }
-                    };
-                    let again = this.again.take().filter(|_| may_go_again);
-                    let next = again
-                        .and_then(Again::request)
-                        .and_then(|request| Some(Stage::with(exchange.next()?, request)));
-                    match next {
-                        Some(next) => this.stage.set(next),
-                        None => {
-                            let Some(exchange) = this.exchange.take() else { return Poll::Pending };
-                            return Poll::Ready(result.map(|response| exchange.finish(response)));
-                        }
-                    }
-                }
-                StageProj::Refused { refused } => {
-                    let Some((refused, caller)) = refused.take() else { return Poll::Pending };
-                    return Poll::Ready(Ok(refused.into_response(caller)));
-                }
-                // Polled again after it was ready.
-                StageProj::Over => return Poll::Pending,
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::time::Duration;
 
     use bytes::Bytes;

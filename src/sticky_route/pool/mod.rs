@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::cookie::Cookie;
+use super::cookie::{Cookie, Pins};
 use super::{BuildError, Problem};
 use crate::wire::cookie::is_value;
 
@@ -137,7 +137,7 @@ pub(super) struct Entry<S> {
 impl<S> Entry<S> {
     fn new(member: Member<S>, cookie: &Cookie, state: Arc<MemberState>) -> Result<Self, BuildError> {
         let route = Route::parse(&member.route)?;
-        let (pins, issued) = cookie.pins(&route)?;
+        let Pins { values, issued } = cookie.pins(&route)?;
         Ok(Self {
             route,
             service: member.service,
@@ -146,7 +146,7 @@ impl<S> Entry<S> {
             issued,
             weight: member.weight,
             role: member.role,
-            pins: pins.into(),
+            pins: values.into(),
         })
     }
 
