@@ -127,6 +127,7 @@ pub mod forwarded_for;
 pub mod front;
 pub mod future;
 mod header_map;
+mod literal;
 pub mod proxy_remote_user;
 mod refusal;
 pub mod script_name_prefix;

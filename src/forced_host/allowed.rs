@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::literal::literal;
 use crate::wire::host::{Host, HostPort, Scheme};
 use crate::wire::node;
 
@@ -68,12 +69,8 @@ impl AllowedHosts {
     /// # Panics
     ///
     /// Where [`parse`](Self::parse) gives an error.
-    #[expect(clippy::panic, reason = "for literals, as http's from_static")]
     pub fn from_static(patterns: &[&'static str]) -> Self {
-        match Self::parse(patterns) {
-            Ok(allowed) => allowed,
-            Err(error) => panic!("{error}"),
-        }
+        literal(Self::parse(patterns))
     }
 
     /// Every well-formed host on every port: the client chooses where links lead. Only for tools that print no

@@ -6,6 +6,7 @@ use http::request;
 use http::uri::PathAndQuery;
 
 use super::reference::{self, ReferenceError};
+use crate::literal::literal;
 use crate::script_name_prefix::ScriptName;
 use crate::wire::host::{Host, HostPort, Scheme};
 use crate::wire::path::PathPrefix;
@@ -116,12 +117,8 @@ impl PublicUrl {
     /// # Panics
     ///
     /// Where [`parse`](Self::parse) gives an error.
-    #[expect(clippy::panic, reason = "for literals, as http's from_static")]
     pub fn from_static(text: &'static str) -> Self {
-        match Self::parse(text) {
-            Ok(public) => public,
-            Err(error) => panic!("{error}"),
-        }
+        literal(Self::parse(text))
     }
 
     pub(crate) fn new(scheme: Scheme, authority: HostPort<'_>, prefix: PathPrefix) -> Self {

@@ -51,8 +51,10 @@
 mod hop_by_hop;
 mod set_forwarded;
 mod set_remote_user;
+mod target;
 mod upstream;
 
 pub use self::set_forwarded::{SetForwarded, SetForwardedLayer};
 pub use self::set_remote_user::{SetRemoteUser, SetRemoteUserLayer};
-pub use self::upstream::{HopByHopRemoval, Target, TargetError, Upstream, UpstreamLayer};
+pub use self::target::{Target, TargetError};
+pub use self::upstream::{HopByHopRemoval, Upstream, UpstreamLayer};

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::literal::literal;
 use crate::wire::host::{HostPort, Scheme};
 
 /// Authorities under which only the proxies know this application, such as `127.0.0.1:8081`.
@@ -43,12 +44,8 @@ impl InternalAuthorities {
     /// # Panics
     ///
     /// Where [`parse`](Self::parse) gives an error.
-    #[expect(clippy::panic, reason = "for literals, as http's from_static")]
     pub fn from_static(items: &[&'static str]) -> Self {
-        match Self::parse(items) {
-            Ok(authorities) => authorities,
-            Err(error) => panic!("{error}"),
-        }
+        literal(Self::parse(items))
     }
 
     pub(super) fn is_empty(&self) -> bool {

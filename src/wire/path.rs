@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::literal::literal;
+
 /// The path under which an application is mounted: empty, or `/a/b` without a slash at the end.
 ///
 /// It cannot hold what turns a redirect elsewhere: no empty segment (`//evil.example`), no backslash, no `.` or
@@ -46,12 +48,8 @@ impl PathPrefix {
     /// # Panics
     ///
     /// Where [`parse`](Self::parse) gives an error.
-    #[expect(clippy::panic, reason = "for literals, as http's from_static")]
     pub fn from_static(text: &'static str) -> Self {
-        match Self::parse(text) {
-            Ok(prefix) => prefix,
-            Err(error) => panic!("{error}"),
-        }
+        literal(Self::parse(text))
     }
 
     /// Empty, or `/a/b`.
