@@ -1,10 +1,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 
-use super::internal::{InternalAuthorities, is_same};
+use super::internal::is_same;
 use super::mount::Mount;
+use super::rules::{AlreadyPrefixed, Rules};
 use crate::forced_host::PublicUrl;
 use crate::future::{Owed, sealed};
 use crate::wire::dot_segments::{self, Dots};
@@ -12,71 +13,6 @@ use crate::wire::host::{HostPort, Scheme};
 use crate::wire::path::{self, PathPrefix};
 use crate::wire::reference::Reference;
 use crate::wire::{link, refresh, set_cookie};
-
-const REFRESH: HeaderName = header::REFRESH;
-
-/// Which response fields are rewritten.
-///
-/// By default `Location`, `Content-Location`, `Refresh`, `Link` (targets and anchors) and the `Path` of
-/// `Set-Cookie`.
-///
-/// # Example
-///
-/// ```
-/// use http::{HeaderName, header};
-/// use tower_proxied::script_name_prefix::ResponseRewrite;
-///
-/// let with_htmx = ResponseRewrite::default().also(HeaderName::from_static("hx-redirect"));
-/// let redirects_only = ResponseRewrite::none().also(header::LOCATION);
-/// assert_ne!(with_htmx, redirects_only);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct ResponseRewrite {
-    fields: Vec<HeaderName>,
-}
-
-impl Default for ResponseRewrite {
-    fn default() -> Self {
-        let fields =
-            vec![header::LOCATION, header::CONTENT_LOCATION, REFRESH, header::LINK, header::SET_COOKIE];
-        Self { fields }
-    }
-}
-
-impl ResponseRewrite {
-    /// No field: responses pass as they are.
-    pub fn none() -> Self {
-        Self { fields: Vec::new() }
-    }
-
-    /// This field too. `Refresh`, `Link` and `Set-Cookie` are read in their own grammar, any other field as one URI
-    /// reference.
-    ///
-    /// Not for `X-Accel-Redirect` and its like, which hold paths of the proxy.
-    pub fn also(mut self, name: HeaderName) -> Self {
-        self.fields.push(name);
-        self
-    }
-}
-
-/// What becomes of a path in a response that stands below the prefix already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AlreadyPrefixed {
-    /// It is left alone: something that knows the prefix wrote it.
-    Skip,
-    /// The prefix is put before it all the same: for an application that has a route named like its prefix, and
-    /// knows nothing of the prefix.
-    Always,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Rules {
-    pub(super) rewrite: ResponseRewrite,
-    pub(super) already_prefixed: AlreadyPrefixed,
-    pub(super) internal: InternalAuthorities,
-}
 
 /// What this unit owes the response: paths as the browser sees them. Opaque.
 #[derive(Clone, Debug)]
@@ -133,7 +69,7 @@ impl Paths {
             let rewritten = match name {
                 name if *name == header::SET_COOKIE => self.cookie(bytes),
                 name if *name == header::LINK => splice(bytes, link::references(bytes), reference),
-                name if *name == REFRESH => splice(bytes, refresh::url(bytes), reference),
+                name if *name == header::REFRESH => splice(bytes, refresh::url(bytes), reference),
                 _ => splice(bytes, Some(0..bytes.len()), reference),
             };
             if let Some(mut rewritten) =
@@ -313,11 +249,11 @@ fn splice(
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, request};
+    use http::{HeaderName, Request, request};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::script_name_prefix::{Mounts, ScriptNamePrefixLayer};
+    use crate::script_name_prefix::{InternalAuthorities, Mounts, ResponseRewrite, ScriptNamePrefixLayer};
     use crate::shell::Unit;
 
     const FIELDS: &[&str] = &["location", "content-location", "refresh", "link", "set-cookie"];
