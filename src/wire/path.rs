@@ -214,6 +214,12 @@ pub fn triplet(hex: &[u8]) -> Option<u8> {
     Some((digit(*high)? << 4) | digit(*low)?)
 }
 
+/// The reverse of [`triplet`], in upper case.
+pub(crate) fn hex_digits(byte: u8) -> [char; 2] {
+    [byte >> 4, byte & 0x0f]
+        .map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default().to_ascii_uppercase())
+}
+
 /// RFC 3986, section 2.3.
 pub fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
@@ -345,6 +351,15 @@ mod tests {
                 }
             }
             bytes = &rest[2..];
+        }
+    }
+
+    #[test]
+    fn every_byte_has_two_digits() {
+        for byte in 0..=u8::MAX {
+            let digits = String::from_iter(hex_digits(byte));
+            assert_eq!(digits, format!("{byte:02X}"));
+            assert_eq!(triplet(digits.as_bytes()), Some(byte));
         }
     }
 

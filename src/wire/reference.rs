@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::dot_segments::{self, Dots};
-use super::path::triplet;
+use super::path::{hex_digits, is_unreserved, triplet};
 
 /// The five parts of a URI reference, as written. Every text has them.
 ///
@@ -151,7 +151,7 @@ pub(crate) enum Part {
 impl Part {
     /// A percent sign is not among them: it is allowed before two hex digits only.
     pub(crate) fn allows(self, byte: u8) -> bool {
-        super::path::is_unreserved(byte)
+        is_unreserved(byte)
             || matches!(
                 byte,
                 b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
@@ -167,8 +167,6 @@ impl Part {
 /// Writes bytes into a part of a URI. Triplets stay as they are, whatever else the part does not allow becomes one;
 /// so does a percent sign that starts none.
 pub(crate) fn push_encoded(text: &mut String, bytes: &[u8], part: Part) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |nibble: u8| HEX.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit));
     let mut rest = bytes;
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
@@ -176,7 +174,8 @@ pub(crate) fn push_encoded(text: &mut String, bytes: &[u8], part: Part) {
         if starts_triplet || part.allows(*byte) {
             text.push(char::from(*byte));
         } else {
-            text.extend(['%', digit(byte >> 4), digit(byte & 0x0f)]);
+            text.push('%');
+            text.extend(hex_digits(*byte));
         }
     }
 }

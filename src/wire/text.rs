@@ -33,10 +33,19 @@ pub fn latin1(bytes: &[u8]) -> Cow<'_, str> {
 /// assert_eq!(percent(b"100%"), None);
 /// ```
 pub fn percent(bytes: &[u8]) -> Option<Cow<'_, str>> {
-    if !bytes.contains(&b'%') {
-        return utf8(bytes);
+    match percent_bytes(bytes)? {
+        Cow::Borrowed(bytes) => utf8(bytes),
+        Cow::Owned(bytes) => owned_utf8(bytes),
     }
-    owned_utf8(escapes(bytes, b'%', |byte| byte)?)
+}
+
+/// The same, of any bytes.
+pub(crate) fn percent_bytes(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if bytes.contains(&b'%') {
+        escapes(bytes, b'%', |byte| byte).map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(bytes))
+    }
 }
 
 /// Encoded words (RFC 2047): `=?charset?q?…?=` and `=?charset?b?…?=`, of UTF-8, US-ASCII or ISO-8859-1, among
@@ -227,15 +236,13 @@ fn escapes(bytes: &[u8], mark: u8, plain: impl Fn(u8) -> u8) -> Option<Vec<u8>> 
 }
 
 fn to_escapes(bytes: impl Iterator<Item = u8>, mark: u8, is_plain: impl Fn(u8) -> bool) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut escaped = String::new();
     for byte in bytes {
         if is_plain(byte) {
             escaped.push(char::from(byte));
         } else {
             escaped.push(char::from(mark));
-            let digits = [byte >> 4, byte & 15].map(|digit| HEX.get(usize::from(digit)).copied());
-            escaped.extend(digits.into_iter().flatten().map(char::from));
+            escaped.extend(path::hex_digits(byte));
         }
     }
     escaped

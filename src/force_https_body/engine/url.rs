@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::reference::Unit;
 use crate::wire::host::Host;
-use crate::wire::path;
+use crate::wire::text::percent_bytes;
 
 /// The bytes from the scheme to the end of the authority; a longer URL is left alone.
 const MAX_HEAD: u64 = 1024;
@@ -198,7 +198,7 @@ fn host(bytes: &[u8]) -> Option<Host<'_>> {
         let text = std::str::from_utf8(inner.strip_suffix(b"]")?).ok()?;
         return text.parse().ok().map(Host::V6);
     }
-    let bytes = percent_decoded(bytes)?;
+    let bytes = percent_bytes(bytes)?;
     let is_ascii = bytes.is_ascii();
     let name = match bytes {
         Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
@@ -218,25 +218,6 @@ fn host(bytes: &[u8]) -> Option<Host<'_>> {
         return ipv4(&name).map(Host::V4);
     }
     Some(Host::Name(name))
-}
-
-fn percent_decoded(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if !bytes.contains(&b'%') {
-        return Some(Cow::Borrowed(bytes));
-    }
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        if *byte == b'%' {
-            let (hex, after) = rest.split_at_checked(2)?;
-            decoded.push(path::triplet(hex)?);
-            rest = after;
-        } else {
-            decoded.push(*byte);
-        }
-    }
-    Some(Cow::Owned(decoded))
 }
 
 /// Full-width letters, digits and dots, which browsers map to ASCII (UTS 46).
