@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 
-use crate::wire::list;
+use crate::wire::{cut, list};
 
 /// The kind of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub(super) fn changeable(parts: &response::Parts) -> Option<Page> {
     let is_plain = elements(headers, &CONTENT_ENCODING)
         .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"));
     let may_transform = !elements(headers, &CACHE_CONTROL)
-        .any(|directive| before(directive, b'=').eq_ignore_ascii_case(b"no-transform"));
+        .any(|directive| cut(directive, b'=').0.eq_ignore_ascii_case(b"no-transform"));
     let is_shown = !list::lines(headers, &CONTENT_DISPOSITION)
-        .any(|line| list::trim(before(line, b';')).eq_ignore_ascii_case(b"attachment"));
+        .any(|line| list::trim(cut(line, b';').0).eq_ignore_ascii_case(b"attachment"));
     let content_type = list::only_line(headers, &CONTENT_TYPE).ok()??;
     let is_readable = charset(content_type).is_none_or(|label| is_ascii_superset(&label));
     (is_whole && is_plain && may_transform && is_shown && is_readable).then(|| kind(headers))?
@@ -41,7 +41,7 @@ pub(super) fn changeable(parts: &response::Parts) -> Option<Page> {
 /// A page by its media type, which must be exactly that.
 pub(super) fn kind(headers: &HeaderMap) -> Option<Page> {
     let content_type = list::only_line(headers, &CONTENT_TYPE).ok()??;
-    let essence = list::trim(before(content_type, b';'));
+    let essence = list::trim(cut(content_type, b';').0);
     if essence.eq_ignore_ascii_case(b"text/html") {
         Some(Page::Html)
     } else {
@@ -119,10 +119,6 @@ fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
     list::from_right(list::lines(headers, name)).map(|element| element.bytes)
 }
 
-fn before(bytes: &[u8], end: u8) -> &[u8] {
-    bytes.split(|byte| *byte == end).next().unwrap_or_default()
-}
-
 /// RFC 9110, section 8.8.3.
 fn is_opaque_tag(tag: &[u8]) -> bool {
     let inner = tag.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
@@ -132,10 +128,9 @@ fn is_opaque_tag(tag: &[u8]) -> bool {
 /// The first parameter `charset` that is not empty, without quotes.
 fn charset(content_type: &[u8]) -> Option<Vec<u8>> {
     content_type.split(|byte| *byte == b';').skip(1).find_map(|parameter| {
-        let equals = parameter.iter().position(|byte| *byte == b'=')?;
-        let (name, value) = parameter.split_at_checked(equals)?;
-        let value = list::trim(value.strip_prefix(b"=")?);
-        let value = value.strip_prefix(b"\"").map_or(value, |value| before(value, b'"'));
+        let (name, Some(value)) = cut(parameter, b'=') else { return None };
+        let value = list::trim(value);
+        let value = value.strip_prefix(b"\"").map_or(value, |value| cut(value, b'"').0);
         let value = list::trim(value);
         (list::trim(name).eq_ignore_ascii_case(b"charset") && !value.is_empty())
             .then(|| value.to_ascii_lowercase())

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use super::engine::{self, FETCHED_RELATIONS};
 use super::policy::{Targets, UpgradePolicy};
 use crate::wire::host::HostPort;
-use crate::wire::list;
+use crate::wire::{cut, list};
 
 /// Upgrades the targets of links by their relation, as those of `link` elements. True if one changed.
 pub(super) fn upgrade(
@@ -75,15 +75,9 @@ impl<'a> Link<'a> {
         while let Some(start) = unquoted(rest, b';').and_then(|at| at.checked_add(1)) {
             rest = rest.get(start..).unwrap_or_default();
             let parameter = rest.get(..unquoted(rest, b';').unwrap_or(rest.len())).unwrap_or_default();
-            let Some((name, value)) = parameter
-                .iter()
-                .position(|byte| *byte == b'=')
-                .and_then(|equals| parameter.split_at_checked(equals))
-            else {
-                continue;
-            };
+            let (name, Some(value)) = cut(parameter, b'=') else { continue };
             if list::trim(name).eq_ignore_ascii_case(b"rel") {
-                let value = list::trim(value.get(1..).unwrap_or_default());
+                let value = list::trim(value);
                 let value = value.strip_prefix(b"\"").unwrap_or(value);
                 let value = value.strip_suffix(b"\"").unwrap_or(value);
                 return value.split(u8::is_ascii_whitespace).any(|relation| {

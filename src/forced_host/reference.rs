@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::PublicUrl;
+use crate::wire::cut;
 use crate::wire::dot_segments::{self, Dots};
 use crate::wire::host::{HostPort, Scheme};
-use crate::wire::reference::{Part, Reference, cut, push_encoded, push_tail};
+use crate::wire::reference::{Part, Reference, push_encoded, push_tail};
 
 /// Why a reference is not made absolute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

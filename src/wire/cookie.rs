@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::cut;
 use super::list::{lines, trim};
 
 /// The values of all cookies of this name, in all lines, in their order. Names compare byte for byte.
@@ -186,12 +187,12 @@ struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     fn parse(segment: &'a [u8]) -> Option<Self> {
-        let (name, value) = split_at_equals(segment)?;
-        Some(Self { name: trim(name), value: trim(value) })
+        let (name, value) = cut(segment, b'=');
+        Some(Self { name: trim(name), value: trim(value?) })
     }
 
     fn with_value(segment: &[u8], value: &[u8]) -> Vec<u8> {
-        let Some((name, old)) = split_at_equals(segment) else { return segment.to_vec() };
+        let (name, Some(old)) = cut(segment, b'=') else { return segment.to_vec() };
         let kept = trim_start(old);
         let blanks = old.len().saturating_sub(kept.len());
         [
@@ -207,11 +208,6 @@ impl<'a> Pair<'a> {
 
 fn segments(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| *byte == b';')
-}
-
-fn split_at_equals(segment: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, rest) = segment.split_at_checked(segment.iter().position(|byte| *byte == b'=')?)?;
-    Some((name, rest.strip_prefix(b"=")?))
 }
 
 fn trim_start(bytes: &[u8]) -> &[u8] {

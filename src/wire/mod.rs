@@ -16,3 +16,11 @@ pub mod reference;
 pub mod refresh;
 pub mod set_cookie;
 pub mod text;
+
+/// What stands before and behind the first `mark`.
+pub(crate) fn cut(bytes: &[u8], mark: u8) -> (&[u8], Option<&[u8]>) {
+    match bytes.iter().position(|byte| *byte == mark).and_then(|at| bytes.split_at_checked(at)) {
+        Some((before, behind)) => (before, behind.get(1..)),
+        None => (bytes, None),
+    }
+}

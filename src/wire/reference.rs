@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::cut;
 use super::dot_segments::{self, Dots};
 use super::path::{hex_digits, is_unreserved, triplet};
 
@@ -187,14 +188,6 @@ pub(crate) fn push_tail(text: &mut String, query: Option<&[u8]>, fragment: Optio
             text.push(mark);
             push_encoded(text, part, Part::Tail);
         }
-    }
-}
-
-/// What stands before and behind the first `mark`.
-pub(crate) fn cut(bytes: &[u8], mark: u8) -> (&[u8], Option<&[u8]>) {
-    match bytes.iter().position(|byte| *byte == mark).and_then(|at| bytes.split_at_checked(at)) {
-        Some((before, behind)) => (before, behind.get(1..)),
-        None => (bytes, None),
     }
 }
 

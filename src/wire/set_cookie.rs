@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::cut;
 use super::list::trim;
 
 /// The name of the cookie; empty where there is no `=`.
@@ -12,10 +13,10 @@ use super::list::trim;
 /// assert_eq!(name(b" sid =1; Path=/"), b"sid");
 /// ```
 pub fn name(value: &[u8]) -> &[u8] {
-    let pair = value.split(|byte| *byte == b';').next().unwrap_or_default();
-    match pair.iter().position(|byte| *byte == b'=') {
-        Some(equals) => trim(pair.get(..equals).unwrap_or_default()),
-        None => &[],
+    let (pair, _) = cut(value, b';');
+    match cut(pair, b'=') {
+        (name, Some(_)) => trim(name),
+        _ => &[],
     }
 }
 

@@ -94,7 +94,7 @@ impl Css {
                 return self.text(unit, quote, is_url, is_escaped, url);
             }
             State::UrlStart => match unit.byte {
-                byte if is_blank(byte) => {}
+                byte if byte.is_ascii_whitespace() => {}
                 quote @ (b'"' | b'\'') => self.open_text(quote, self.rule != Rule::Names, url),
                 _ => {
                     self.state = State::UnquotedUrl { is_escaped: false };
@@ -246,8 +246,4 @@ fn is_of_identifier(byte: u8) -> bool {
 
 fn is_newline(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | b'\x0c')
-}
-
-fn is_blank(byte: u8) -> bool {
-    is_newline(byte) || matches!(byte, b' ' | b'\t')
 }

@@ -18,7 +18,7 @@ pub(super) enum Srcset {
 
 impl Srcset {
     pub(super) fn feed(&mut self, unit: Unit, url: &mut UrlScan) -> Option<Head> {
-        let is_blank = matches!(unit.byte, b' ' | b'\t' | b'\n' | b'\x0c' | b'\r');
+        let is_blank = unit.byte.is_ascii_whitespace();
         match self {
             Self::BetweenCandidates => {
                 if is_blank || unit.byte == b',' {

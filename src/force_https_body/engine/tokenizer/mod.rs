@@ -226,7 +226,7 @@ impl Tokenizer {
                 }
             }
             State::BeforeAttributeName => match byte {
-                byte if is_blank(byte) => 1,
+                byte if byte.is_ascii_whitespace() => 1,
                 b'/' | b'>' => self.again(State::AfterAttributeName),
                 _ => {
                     // A `=` in this place is the first byte of the name.
@@ -250,7 +250,7 @@ impl Tokenizer {
                 }
             },
             State::AfterAttributeName => match byte {
-                byte if is_blank(byte) => 1,
+                byte if byte.is_ascii_whitespace() => 1,
                 b'=' => self.go(State::BeforeValue),
                 b'/' => {
                     self.end_value(sink);
@@ -263,7 +263,7 @@ impl Tokenizer {
                 }
             },
             State::BeforeValue => match byte {
-                byte if is_blank(byte) => 1,
+                byte if byte.is_ascii_whitespace() => 1,
                 b'"' | b'\'' => self.go(State::QuotedValue(byte)),
                 b'>' => self.end_tag(false, sink),
                 _ => self.again(State::UnquotedValue),
@@ -275,16 +275,18 @@ impl Tokenizer {
                 }
                 end => self.value(up_to(rest, end), sink),
             },
-            State::UnquotedValue => match rest.iter().position(|byte| is_blank(*byte) || *byte == b'>') {
-                Some(0) if byte == b'>' => self.end_tag(false, sink),
-                Some(0) => {
-                    self.end_value(sink);
-                    self.go(State::BeforeAttributeName)
+            State::UnquotedValue => {
+                match rest.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'>') {
+                    Some(0) if byte == b'>' => self.end_tag(false, sink),
+                    Some(0) => {
+                        self.end_value(sink);
+                        self.go(State::BeforeAttributeName)
+                    }
+                    end => self.value(up_to(rest, end), sink),
                 }
-                end => self.value(up_to(rest, end), sink),
-            },
+            }
             State::AfterValue => match byte {
-                byte if is_blank(byte) => self.go(State::BeforeAttributeName),
+                byte if byte.is_ascii_whitespace() => self.go(State::BeforeAttributeName),
                 b'/' => self.go(State::SelfClosing),
                 b'>' => self.end_tag(false, sink),
                 _ => self.again(State::BeforeAttributeName),
@@ -458,10 +460,6 @@ fn up_to(bytes: &[u8], end: Option<usize>) -> &[u8] {
     end.and_then(|end| bytes.get(..end)).unwrap_or(bytes)
 }
 
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b'\t' | b'\n' | b'\x0c' | b'\r' | b' ')
-}
-
 fn ends_tag_name(byte: u8) -> bool {
-    is_blank(byte) || matches!(byte, b'/' | b'>')
+    byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>')
 }
