@@ -2,12 +2,12 @@ use std::fmt::Write as _;
 
 use http::HeaderMap;
 
-use super::claims::{Attested, Span};
+use super::claims::{self, Attested, Span};
 use super::proxied::{Outcome, Proxied};
 use super::{Config, OnMalformed, OnNoClient};
 use crate::trust::PeerAddr;
-use crate::wire::list::{self, Element};
-use crate::wire::name::X_FORWARDED_FOR;
+use crate::wire::forwarded::ForwardedElement;
+use crate::wire::list::Element;
 use crate::wire::node::Node;
 
 /// What came of the walk, and which part of each field the trusted hops wrote.
@@ -71,8 +71,7 @@ impl Config {
         if is_refused || stop.outcome == Outcome::Malformed {
             return Walk::ended(proxied, is_refused);
         }
-        let position = (stop.position > 0).then_some(stop.position);
-        let claims = match self.claims.read(headers, position, self.hops_or(1), &mut proxied) {
+        let claims = match self.claims(&stop, headers, &mut proxied) {
             Ok(claims) => claims,
             Err(outcome) => {
                 proxied = Proxied { trusted_hops: stop.trusted_hops, ..ended(outcome) };
@@ -83,11 +82,31 @@ impl Config {
         Walk { proxied, is_refused, source: stop.client.map(|(element, _)| element.into()), claims }
     }
 
+    fn claims(
+        &self,
+        stop: &Stop<'_>,
+        headers: &HeaderMap,
+        proxied: &mut Proxied,
+    ) -> Result<Attested, Outcome> {
+        if self.source.holds_claims() {
+            if let Some(element) = stop.client.and_then(|(element, _)| ForwardedElement::parse(element.bytes))
+            {
+                claims::read_element(&element, proxied);
+            }
+            return Ok(Attested::default());
+        }
+        let position = (stop.position > 0).then_some(stop.position);
+        self.claims.read(headers, position, self.hops_or(1), proxied)
+    }
+
     fn stop<'a>(&self, headers: &'a HeaderMap) -> Stop<'a> {
         let mut stop =
             Stop { outcome: Outcome::Missing, position: 0, trusted_hops: self.hops_or(1), client: None };
+        if self.source.is_duplicate(headers) {
+            return Stop { outcome: Outcome::Duplicate, ..stop };
+        }
         let mut walked = 0_usize;
-        for element in list::from_right(list::lines(headers, &X_FORWARDED_FOR)) {
+        for element in self.source.elements(headers) {
             walked = walked.saturating_add(1);
             if walked > self.max_elements {
                 return Stop { outcome: Outcome::TooMany, client: None, ..stop };
@@ -96,7 +115,7 @@ impl Config {
                 continue;
             }
             stop.position = stop.position.saturating_add(1);
-            let node = Node::parse(element.bytes);
+            let node = self.source.node(element.bytes);
             let is_trusted = matches!(node, Some(Node::Address { ip, .. }) if self.trusted.contains(ip));
             if self.hops.is_some_and(|hops| stop.position < hops) {
                 if self.checks_peer && !is_trusted {
@@ -140,12 +159,11 @@ impl Config {
         });
         if is_trusted {
             let stop = self.stop(headers);
-            let elements = list::from_right(list::lines(headers, &X_FORWARDED_FOR))
-                .filter(|element| !element.bytes.is_empty())
-                .take(stop.position);
+            let elements =
+                self.source.elements(headers).filter(|element| !element.bytes.is_empty()).take(stop.position);
             for (index, element) in elements.enumerate() {
                 let at = index.saturating_add(1);
-                let reading = match Node::parse(element.bytes) {
+                let reading = match self.source.node(element.bytes) {
                     None => "no address",
                     Some(Node::Obscured) => "hidden by the hop that wrote it",
                     Some(Node::Address { ip, .. }) if self.trusted.contains(ip) => "a trusted proxy",

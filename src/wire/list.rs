@@ -31,7 +31,24 @@ pub fn from_right<'a, I>(lines: I) -> impl Iterator<Item = Element<'a>>
 where
     I: DoubleEndedIterator<Item = &'a [u8]>,
 {
-    lines.rev().enumerate().flat_map(|(line, bytes)| LineFromRight { rest: Some(bytes), line })
+    from_right_by(last_comma, lines)
+}
+
+/// The same where something else separates: `last_separator` finds the rightmost one of what is left of a line.
+pub(crate) fn from_right_by<'a, I>(
+    last_separator: fn(&[u8]) -> Option<usize>,
+    lines: I,
+) -> impl Iterator<Item = Element<'a>>
+where
+    I: DoubleEndedIterator<Item = &'a [u8]>,
+{
+    let in_line = move |(line, bytes)| LineFromRight { rest: Some(bytes), line, last_separator };
+    lines.rev().enumerate().flat_map(in_line)
+}
+
+/// The rightmost comma.
+pub(crate) fn last_comma(line: &[u8]) -> Option<usize> {
+    line.iter().rposition(|byte| *byte == b',')
 }
 
 /// The values of all lines of a field, in their order.
@@ -66,6 +83,7 @@ pub fn trim(bytes: &[u8]) -> &[u8] {
 struct LineFromRight<'a> {
     rest: Option<&'a [u8]>,
     line: usize,
+    last_separator: fn(&[u8]) -> Option<usize>,
 }
 
 impl<'a> Iterator for LineFromRight<'a> {
@@ -73,7 +91,7 @@ impl<'a> Iterator for LineFromRight<'a> {
 
     fn next(&mut self) -> Option<Element<'a>> {
         let rest = self.rest?;
-        let start = match rest.iter().rposition(|byte| *byte == b',') {
+        let start = match (self.last_separator)(rest) {
             Some(comma) => {
                 self.rest = rest.get(..comma);
                 comma.saturating_add(1)

@@ -19,6 +19,7 @@ pub enum Node {
 
 impl Node {
     /// Reads `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`, `unknown`, `_name`.
+    /// A hidden port (`192.0.2.1:_name`) is none.
     ///
     /// `None` is malformed: host names, shortened or zero-padded addresses, ports out of range, empty text, and
     /// the unspecified addresses, which no peer has.
@@ -50,10 +51,24 @@ impl Node {
             },
         };
         let port = match port.strip_prefix(':') {
+            Some(hidden) if is_obfuscated(hidden) => None,
             Some(digits) => Some(number(digits)?),
             None if port.is_empty() => None,
             None => return None,
         };
+        Self::address(ip, port)
+    }
+
+    /// Reads `192.0.2.1:80` and `2001:db8::1:80`: what stands behind the last colon is always the port, as in
+    /// `CloudFront-Viewer-Address` and nowhere else.
+    pub fn parse_with_port(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (address, port) = text.rsplit_once(':')?;
+        let address = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+        Self::address(address.parse().ok()?, Some(number(port)?))
+    }
+
+    fn address(ip: IpAddr, port: Option<u16>) -> Option<Self> {
         let ip = ip.to_canonical();
         (!ip.is_unspecified()).then_some(Self::Address { ip, port })
     }
