@@ -14,5 +14,6 @@ pub mod path;
 pub mod reference;
 pub mod refresh;
 pub mod set_cookie;
+mod short_text;
 pub mod text;
 pub mod uri_parts;
