@@ -38,6 +38,10 @@ impl Proxied {
         }
     }
 
+    pub(crate) fn name(&mut self, client: IpAddr, port: Option<u16>) {
+        (self.client, self.client_port) = (Some(client), port);
+    }
+
     /// The client's address. A proxy's address only where the outcome is [`AllTrusted`](Outcome::AllTrusted),
     /// or where `UsePeer` was asked for.
     pub fn client(&self) -> Option<IpAddr> {

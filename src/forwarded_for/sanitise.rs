@@ -12,7 +12,7 @@ impl Config {
     /// request whatever a client adds.
     pub(super) fn sanitise(&self, walk: &Walk, headers: &mut HeaderMap) {
         let attested = [
-            (self.source.name(), walk.source),
+            (self.source.name().clone(), walk.source),
             (X_FORWARDED_PROTO, walk.claims.scheme),
             (X_FORWARDED_HOST, walk.claims.host),
             (X_FORWARDED_PORT, walk.claims.port),

@@ -1,7 +1,6 @@
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, header};
 
-use crate::wire::forwarded::{self, ForwardedElement};
-use crate::wire::list::{self, Element, from_right_by, last_comma};
+use crate::wire::forwarded::ForwardedElement;
 use crate::wire::name::{X_FORWARDED_FOR, fold_together};
 use crate::wire::node::Node;
 
@@ -17,12 +16,15 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn name(&self) -> HeaderName {
+    pub(super) fn name(&self) -> &HeaderName {
+        static CLOUDFRONT: HeaderName = HeaderName::from_static("cloudfront-viewer-address");
+        static FORWARDED: HeaderName = header::FORWARDED;
+        static FOR: HeaderName = X_FORWARDED_FOR;
         match self {
-            Self::XForwardedFor => X_FORWARDED_FOR,
-            Self::Forwarded => header::FORWARDED,
-            Self::Single(name) => name.clone(),
-            Self::CloudFront => HeaderName::from_static("cloudfront-viewer-address"),
+            Self::XForwardedFor => &FOR,
+            Self::Forwarded => &FORWARDED,
+            Self::Single(name) => name,
+            Self::CloudFront => &CLOUDFRONT,
         }
     }
 
@@ -40,30 +42,20 @@ impl Source {
         matches!(self, Self::Forwarded)
     }
 
-    /// Whether the field stands in more lines than it may.
-    pub(super) fn is_duplicate(&self, headers: &HeaderMap) -> bool {
-        let is_single = matches!(self, Self::Single(_) | Self::CloudFront);
-        is_single && list::only_line(headers, &self.name()).is_err()
-    }
-
-    pub(super) fn elements<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = Element<'a>> + use<'a> {
-        let last_separator = match self {
-            Self::XForwardedFor => last_comma,
-            Self::Forwarded => forwarded::last_unquoted_comma,
-            Self::Single(_) | Self::CloudFront => |_: &[u8]| None,
-        };
-        from_right_by(last_separator, list::lines(headers, &self.name()))
-    }
-
-    /// Whom an element names; `None` is malformed.
-    pub(super) fn node(&self, element: &[u8]) -> Option<Node> {
+    /// What reads whom an element names; `None` is malformed.
+    pub(super) fn reader(&self) -> fn(&[u8]) -> Option<Node> {
         match self {
-            Self::XForwardedFor | Self::Single(_) => Node::parse(element),
-            Self::CloudFront => Node::parse_with_port(element),
-            Self::Forwarded => match ForwardedElement::parse(element)?.node() {
-                None => Some(Node::Obscured),
-                Some(value) => value.text(&mut [0; 64]).and_then(Node::parse),
-            },
+            Self::XForwardedFor | Self::Single(_) => Node::parse,
+            Self::CloudFront => Node::parse_with_port,
+            Self::Forwarded => forwarded_node,
         }
+    }
+}
+
+/// An element without `for` hides the client.
+fn forwarded_node(element: &[u8]) -> Option<Node> {
+    match ForwardedElement::parse(element)?.node() {
+        None => Some(Node::Obscured),
+        Some(value) => value.text(&mut [0; 64]).and_then(Node::parse),
     }
 }

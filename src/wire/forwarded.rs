@@ -162,7 +162,7 @@ fn closing_quote(quoted: &[u8]) -> Option<usize> {
 }
 
 /// The rightmost comma outside of quotes.
-pub(crate) fn last_unquoted_comma(line: &[u8]) -> Option<usize> {
+fn last_unquoted_comma(line: &[u8]) -> Option<usize> {
     let mut at = line.len();
     loop {
         at = at.checked_sub(1)?;

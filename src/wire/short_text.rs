@@ -42,9 +42,10 @@ impl Deref for ShortText {
     fn deref(&self) -> &str {
         match self {
             // What was put in was text.
-            Self::Inline { length, bytes } => {
-                bytes.get(..usize::from(*length)).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
-            }
+            Self::Inline { length, bytes } => bytes
+                .get(..usize::from(*length))
+                .and_then(|text| std::str::from_utf8(text).ok())
+                .unwrap_or_default(),
             Self::Shared(text) => text,
         }
     }
