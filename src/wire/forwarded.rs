@@ -134,17 +134,13 @@ impl<'a> Value<'a> {
 fn first_pair(pairs: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let mut at = 0_usize;
     loop {
-        match pairs.get(at) {
-            None => return Some((pairs, None)),
-            Some(b';') => {
-                let (pair, rest) = pairs.split_at_checked(at)?;
-                return Some((pair, rest.strip_prefix(b";")));
-            }
-            Some(b'"') => {
-                let quoted = at.checked_add(1)?;
-                at = quoted.checked_add(closing_quote(pairs.get(quoted..)?)?)?.checked_add(1)?;
-            }
-            Some(_) => at = at.checked_add(1)?,
+        let found = pairs.get(at..)?.iter().position(|byte| matches!(byte, b';' | b'"'));
+        let Some(found) = found else { return Some((pairs, None)) };
+        at = at.checked_add(found)?;
+        let (pair, rest) = pairs.split_at_checked(at)?;
+        match rest.split_first()? {
+            (b'"', quoted) => at = at.checked_add(closing_quote(quoted)?)?.checked_add(2)?,
+            (_, rest) => return Some((pair, Some(rest))),
         }
     }
 }
@@ -153,24 +149,25 @@ fn first_pair(pairs: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
 fn closing_quote(quoted: &[u8]) -> Option<usize> {
     let mut at = 0_usize;
     loop {
-        match quoted.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => at = at.checked_add(2)?,
-            _ => at = at.checked_add(1)?,
+        let found = quoted.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        at = at.checked_add(found)?;
+        if quoted.get(at) == Some(&b'"') {
+            return Some(at);
         }
+        at = at.checked_add(2)?;
     }
 }
 
 /// The rightmost comma outside of quotes.
 fn last_unquoted_comma(line: &[u8]) -> Option<usize> {
-    let mut at = line.len();
+    let mut rest = line;
     loop {
-        at = at.checked_sub(1)?;
-        match line.get(at)? {
-            b',' => return Some(at),
-            b'"' => at = opening_quote(line.get(..at)?)?,
-            _ => {}
+        let at = rest.iter().rposition(|byte| matches!(byte, b',' | b'"'))?;
+        let (before, found) = rest.split_at_checked(at)?;
+        if found.first() == Some(&b',') {
+            return Some(at);
         }
+        rest = before.get(..opening_quote(before)?)?;
     }
 }
 
@@ -236,7 +233,11 @@ pub fn quotes_close(line: &[u8]) -> bool {
 
 /// RFC 9110, section 5.6.2.
 fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    matches!(
+        byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+            | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
+    )
 }
 
 #[cfg(test)]
@@ -294,6 +295,61 @@ mod tests {
             (r#"for=\"a"#, false),
         ] {
             assert_eq!(quotes_close(line.as_bytes()), closes, "{line}");
+        }
+    }
+
+    #[test]
+    fn tchar_is_the_rfcs() {
+        for byte in 0..=255_u8 {
+            let listed = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(is_tchar(byte), listed, "{byte}");
+        }
+    }
+
+    fn elements(line: &str) -> Vec<String> {
+        let elements = from_right([line.as_bytes()].into_iter());
+        elements.map(|element| String::from_utf8(element.bytes.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn quotes_are_read_from_the_right() {
+        assert_eq!(elements(r#"for=a, for="b,c", for=d"#), ["for=d", r#"for="b,c""#, "for=a"]);
+        assert_eq!(elements(r#"for=", for=b"#), ["for=b", r#"for=""#], "an open quote on the left");
+        assert_eq!(elements(r#"for="\", for=b"#), ["for=b", r#"for="\""#], "a backslash before the quote");
+        assert_eq!(elements(r#"host="a\",b";for=c"#), [r#"host="a\",b";for=c"#], "an escaped quote within");
+        assert_eq!(elements(r#"host="a\\\\", for=c"#), ["for=c", r#"host="a\\\\""#]);
+        assert_eq!(elements(r#"for="a"#), [r#"for="a"#], "what does not open on this line is one element");
+    }
+
+    #[test]
+    fn pairs() {
+        let text = |value: Option<Value<'_>>| {
+            value.map(|value| String::from_utf8(value.text(&mut [0; 64]).unwrap().to_vec()).unwrap())
+        };
+        let read = |element: &str| {
+            let element = ForwardedElement::parse(element.as_bytes())?;
+            Some((text(element.node()), text(element.host()), text(element.proto())))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            read(r#"For=192.0.2.1; HOST="a\"b;c" ;proto=https;;secret="x y""#),
+            Some((some("192.0.2.1"), some("a\"b;c"), some("https")))
+        );
+        assert_eq!(read("by=x"), Some((None, None, None)));
+        assert_eq!(read("for=[2001:db8::1]:80"), Some((some("[2001:db8::1]:80"), None, None)));
+        for malformed in [
+            "for",
+            "for=",
+            "for= a",
+            "for =a",
+            "=a",
+            "for=a b",
+            "for=\"a",
+            "for=\"a\"b",
+            "for=a;FOR=b",
+            "for=1.1.1.\\1",
+        ] {
+            assert_eq!(read(malformed), None, "{malformed}");
         }
     }
 }
