@@ -295,7 +295,7 @@ impl HostPattern {
     fn parse(text: &str) -> Option<Self> {
         let (name, is_domain) = text.strip_prefix('.').map_or((text, false), |name| (name, true));
         match (Host::parse(name.as_bytes())?.into_owned(), is_domain) {
-            (Host::Name(name), true) => Some(Self::Under(name.as_ref().into())),
+            (Host::Name(name), true) => Some(Self::Under((*name).into())),
             (_, true) => None,
             (host, false) => Some(Self::Exactly(host)),
         }

@@ -1,6 +1,7 @@
 use http::{HeaderMap, HeaderName};
 
 use super::proxied::{Claim, Outcome, Proxied};
+use crate::wire::forwarded::{ForwardedElement, Value};
 use crate::wire::host::{HostPort, Scheme};
 use crate::wire::list::{self, Element};
 pub(super) use crate::wire::name::{
@@ -108,6 +109,9 @@ impl Claims {
         nearest: usize,
         proxied: &mut Proxied,
     ) -> Result<Attested, Outcome> {
+        if *self == Self::none() {
+            return Ok(Attested::default());
+        }
         let at = position.unwrap_or(nearest);
         let mut attested = Attested::default();
         proxied.scheme = read_one(self.scheme, headers, &SCHEME, at, Scheme::parse, &mut attested.scheme)?;
@@ -136,6 +140,22 @@ impl Claims {
         [(self.scheme, SCHEME), (self.host, HOST), (self.port, PORT), (self.prefix, PREFIX)]
             .iter()
             .any(|(declared, name)| declared.is_some() && values(headers, name).next().is_some())
+    }
+}
+
+/// The claims of an element of `Forwarded`: they stand beside the address that they belong to.
+pub(super) fn read_element(element: &ForwardedElement<'_>, proxied: &mut Proxied) {
+    proxied.claims_stand_in_forwarded = true;
+    proxied.scheme = read_value(element.proto(), Scheme::parse);
+    proxied.host = read_value(element.host(), |bytes| HostPort::parse(bytes).map(HostPort::into_owned));
+}
+
+fn read_value<T>(value: Option<Value<'_>>, parse: impl Fn(&[u8]) -> Option<T>) -> Claim<T> {
+    // A host of 253 bytes and a port fit; what is longer is none.
+    let mut buffer = [0; 264];
+    match value.map(|value| value.text(&mut buffer)) {
+        None | Some(Some(b"")) => Claim::Absent,
+        Some(text) => text.and_then(parse).map_or(Claim::Malformed, Claim::Attested),
     }
 }
 

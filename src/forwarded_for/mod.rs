@@ -69,12 +69,14 @@
 mod claims;
 mod proxied;
 mod sanitise;
+mod source;
 mod walk;
 
 use http::{Extensions, HeaderMap, HeaderName, request};
 
 pub use self::claims::{Claims, Declared, Front, Written};
 pub use self::proxied::{Outcome, Proxied, SchemeSource};
+use self::source::Source;
 pub use crate::body::ResponseBody;
 use crate::future::Nothing;
 use crate::refusal::{Refusal, RefusalKind};
@@ -96,7 +98,32 @@ shell! {
 impl ForwardedForLayer {
     /// Reads `X-Forwarded-For`, as far as `trusted` proxies wrote it.
     pub fn x_forwarded_for(trusted: TrustedProxies) -> Self {
+        Self::reading(Source::XForwardedFor, trusted)
+    }
+
+    /// Reads `Forwarded` (RFC 7239), as far as `trusted` proxies wrote it. Scheme and host stand in the element that
+    /// names the client and need no declaration; `X-Forwarded-*` is never read.
+    pub fn forwarded(trusted: TrustedProxies) -> Self {
+        Self::reading(Source::Forwarded, trusted)
+    }
+
+    /// Reads a header of one address, which the trusted proxy replaces: `X-Real-IP`, `CF-Connecting-IP`,
+    /// `True-Client-IP`, `Fly-Client-IP` and others. A second line is [`Outcome::Duplicate`].
+    ///
+    /// Some proxies relay what the client sent (`True-Client-IP` of Akamai, `Fastly-Client-IP`, `X-Azure-ClientIP`) unless
+    /// they are told to overwrite it.
+    pub fn single(name: HeaderName, trusted: TrustedProxies) -> Self {
+        Self::reading(Source::Single(name), trusted)
+    }
+
+    /// Reads `CloudFront-Viewer-Address`, the one header where a port always stands behind the last colon.
+    pub fn cloudfront(trusted: TrustedProxies) -> Self {
+        Self::reading(Source::CloudFront, trusted)
+    }
+
+    fn reading(source: Source, trusted: TrustedProxies) -> Self {
         Config {
+            source,
             trusted,
             hops: None,
             checks_peer: true,
@@ -231,6 +258,7 @@ pub enum OnMalformed {
 
 #[derive(Clone, Debug)]
 struct Config {
+    source: Source,
     trusted: TrustedProxies,
     hops: Option<usize>,
     checks_peer: bool,

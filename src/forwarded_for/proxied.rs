@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use http::HeaderName;
+use http::{HeaderName, header};
 
 use crate::refusal::RefusalKind;
 use crate::wire::host::{HostPort, Scheme};
@@ -15,6 +15,7 @@ pub struct Proxied {
     pub(crate) outcome: Outcome,
     pub(crate) trusted_hops: usize,
     pub(crate) listener_scheme: Scheme,
+    pub(crate) claims_stand_in_forwarded: bool,
     pub(crate) scheme: Claim<Scheme>,
     pub(crate) host: Claim<HostPort<'static>>,
     pub(crate) port: Claim<u16>,
@@ -29,11 +30,16 @@ impl Proxied {
             outcome,
             trusted_hops: 0,
             listener_scheme,
+            claims_stand_in_forwarded: false,
             scheme: Claim::Undeclared,
             host: Claim::Undeclared,
             port: Claim::Undeclared,
             prefix: Claim::Undeclared,
         }
+    }
+
+    pub(crate) fn name(&mut self, client: IpAddr, port: Option<u16>) {
+        (self.client, self.client_port) = (Some(client), port);
     }
 
     /// The client's address. A proxy's address only where the outcome is [`AllTrusted`](Outcome::AllTrusted),
@@ -71,6 +77,7 @@ impl Proxied {
     pub fn scheme_source(&self) -> SchemeSource {
         match self.scheme {
             Claim::Undeclared => SchemeSource::Listener,
+            _ if self.claims_stand_in_forwarded => SchemeSource::Field(header::FORWARDED),
             _ => SchemeSource::Field(super::claims::SCHEME),
         }
     }

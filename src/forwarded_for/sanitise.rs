@@ -5,16 +5,14 @@ use super::Config;
 use super::claims::Span;
 use super::walk::Walk;
 use crate::header_map::remove_where;
-use crate::wire::name::{
-    self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PREFIX, X_FORWARDED_PROTO,
-};
+use crate::wire::name::{self, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PREFIX, X_FORWARDED_PROTO};
 
 impl Config {
     /// Leaves of the protected fields what the trusted hops wrote, so that the inner service sees the same
     /// request whatever a client adds.
     pub(super) fn sanitise(&self, walk: &Walk, headers: &mut HeaderMap) {
         let attested = [
-            (X_FORWARDED_FOR, walk.source),
+            (self.source.name().clone(), walk.source),
             (X_FORWARDED_PROTO, walk.claims.scheme),
             (X_FORWARDED_HOST, walk.claims.host),
             (X_FORWARDED_PORT, walk.claims.port),
@@ -29,7 +27,7 @@ impl Config {
         let is_attested =
             |name: &HeaderName| attested.iter().any(|(own, span)| own == name && span.is_some());
         remove_where(headers, |name| {
-            name::is_any_of(name, name::FORWARDING)
+            (name::is_any_of(name, name::FORWARDING) || self.source.is_spelled_by(name))
                 && !is_attested(name)
                 && !(is_trusted && self.keep.contains(name))
         });

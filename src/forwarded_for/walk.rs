@@ -2,12 +2,13 @@ use std::fmt::Write as _;
 
 use http::HeaderMap;
 
-use super::claims::{Attested, Span};
+use super::claims::{self, Attested, Span};
 use super::proxied::{Outcome, Proxied};
+use super::source::Source;
 use super::{Config, OnMalformed, OnNoClient};
 use crate::trust::PeerAddr;
+use crate::wire::forwarded::{self, ForwardedElement};
 use crate::wire::list::{self, Element};
-use crate::wire::name::X_FORWARDED_FOR;
 use crate::wire::node::Node;
 
 /// What came of the walk, and which part of each field the trusted hops wrote.
@@ -16,12 +17,6 @@ pub(super) struct Walk {
     pub(super) is_refused: bool,
     pub(super) source: Option<Span>,
     pub(super) claims: Attested,
-}
-
-impl Walk {
-    fn ended(proxied: Proxied, is_refused: bool) -> Self {
-        Self { proxied, is_refused, source: None, claims: Attested::default() }
-    }
 }
 
 /// Where the walk through the elements stopped.
@@ -34,90 +29,134 @@ struct Stop<'a> {
     client: Option<(Element<'a>, Node)>,
 }
 
+impl Stop<'_> {
+    /// Nobody is named.
+    fn end(self, outcome: Outcome) -> Self {
+        Self { outcome, client: None, ..self }
+    }
+}
+
 impl Config {
     /// The decisions, in the order of the module's documentation.
     pub(super) fn walk(&self, peer: Option<&PeerAddr>, headers: &HeaderMap) -> Walk {
-        let ended = |outcome| Proxied::new(outcome, self.listener_scheme);
+        let mut walk = Walk {
+            proxied: Proxied::new(Outcome::NoPeer, self.listener_scheme),
+            is_refused: false,
+            source: None,
+            claims: Attested::default(),
+        };
         if self.checks_peer {
-            let Some(peer) = peer else { return Walk::ended(ended(Outcome::NoPeer), true) };
+            let Some(peer) = peer else {
+                walk.is_refused = true;
+                return walk;
+            };
             if !self.trusted.trusts(Some(peer)) {
-                let client_port = match peer {
-                    PeerAddr::Tcp(address) => Some(address.port()),
-                    PeerAddr::Unix => None,
-                };
-                let direct = Proxied { client: peer.ip(), client_port, ..ended(Outcome::Direct) };
-                return Walk::ended(direct, false);
+                walk.proxied.outcome = Outcome::Direct;
+                if let PeerAddr::Tcp(address) = peer {
+                    walk.proxied.name(address.ip().to_canonical(), Some(address.port()));
+                }
+                return walk;
             }
         }
         let stop = self.stop(headers);
-        let mut proxied = Proxied { trusted_hops: stop.trusted_hops, ..ended(stop.outcome) };
-        let mut is_refused = match stop.outcome {
-            Outcome::Missing => self.on_missing == OnNoClient::Refuse,
-            Outcome::Obscured => self.on_obscured == OnNoClient::Refuse,
-            Outcome::Malformed => self.on_malformed == OnMalformed::Refuse,
-            outcome => outcome.refusal().is_some(),
+        walk.proxied.outcome = stop.outcome;
+        walk.proxied.trusted_hops = stop.trusted_hops;
+        let on_no_client = match stop.outcome {
+            Outcome::Missing => self.on_missing,
+            Outcome::Obscured => self.on_obscured,
+            _ => OnNoClient::Refuse,
         };
-        let uses_peer = match stop.outcome {
-            Outcome::Missing => self.on_missing == OnNoClient::UsePeer,
-            Outcome::Obscured => self.on_obscured == OnNoClient::UsePeer,
-            _ => false,
-        };
-        if uses_peer {
-            proxied.client = peer.and_then(PeerAddr::ip);
+        match stop.client {
+            Some((_, Node::Address { ip, port })) => walk.proxied.name(ip, port),
+            _ => match on_no_client {
+                OnNoClient::Anonymous => {}
+                OnNoClient::UsePeer => walk.proxied.client = peer.and_then(PeerAddr::ip),
+                OnNoClient::Refuse => {
+                    let passes =
+                        stop.outcome == Outcome::Malformed && self.on_malformed == OnMalformed::Anonymous;
+                    walk.is_refused = !passes;
+                    return walk;
+                }
+            },
         }
-        if let Some((_, Node::Address { ip, port })) = stop.client {
-            (proxied.client, proxied.client_port) = (Some(ip), port);
+        match self.claims(&stop, headers, &mut walk.proxied) {
+            Ok(claims) => walk.claims = claims,
+            Err(outcome) => {
+                walk.proxied = Proxied::new(outcome, self.listener_scheme);
+                walk.proxied.trusted_hops = stop.trusted_hops;
+                walk.is_refused = true;
+            }
         }
-        if is_refused || stop.outcome == Outcome::Malformed {
-            return Walk::ended(proxied, is_refused);
+        walk.source = stop.client.map(|(element, _)| element.into());
+        walk
+    }
+
+    fn claims(
+        &self,
+        stop: &Stop<'_>,
+        headers: &HeaderMap,
+        proxied: &mut Proxied,
+    ) -> Result<Attested, Outcome> {
+        if self.source.holds_claims() {
+            if let Some(element) = stop.client.and_then(|(element, _)| ForwardedElement::parse(element.bytes))
+            {
+                claims::read_element(&element, proxied);
+            }
+            return Ok(Attested::default());
         }
         let position = (stop.position > 0).then_some(stop.position);
-        let claims = match self.claims.read(headers, position, self.hops_or(1), &mut proxied) {
-            Ok(claims) => claims,
-            Err(outcome) => {
-                proxied = Proxied { trusted_hops: stop.trusted_hops, ..ended(outcome) };
-                is_refused = true;
-                Attested::default()
-            }
-        };
-        Walk { proxied, is_refused, source: stop.client.map(|(element, _)| element.into()), claims }
+        self.claims.read(headers, position, self.hops_or(1), proxied)
     }
 
     fn stop<'a>(&self, headers: &'a HeaderMap) -> Stop<'a> {
-        let mut stop =
-            Stop { outcome: Outcome::Missing, position: 0, trusted_hops: self.hops_or(1), client: None };
-        let mut walked = 0_usize;
-        for element in list::from_right(list::lines(headers, &X_FORWARDED_FOR)) {
-            walked = walked.saturating_add(1);
-            if walked > self.max_elements {
-                return Stop { outcome: Outcome::TooMany, client: None, ..stop };
+        let lines = list::lines(headers, self.source.name());
+        match &self.source {
+            Source::XForwardedFor => self.stop_in(list::from_right(lines)),
+            Source::Forwarded => self.stop_in(forwarded::from_right(lines)),
+            // A field of one address stands in one line, and commas mean nothing in it.
+            Source::Single(_) | Source::CloudFront => {
+                let mut elements = list::whole_from_right(lines);
+                match (elements.next(), elements.next()) {
+                    (_, Some(_)) => self.start().end(Outcome::Duplicate),
+                    (element, None) => self.stop_in(element.into_iter()),
+                }
+            }
+        }
+    }
+
+    fn start<'a>(&self) -> Stop<'a> {
+        Stop { outcome: Outcome::Missing, position: 0, trusted_hops: self.hops_or(1), client: None }
+    }
+
+    fn stop_in<'a>(&self, elements: impl Iterator<Item = Element<'a>>) -> Stop<'a> {
+        let mut stop = self.start();
+        let read = self.source.reader();
+        for (walked, element) in elements.enumerate() {
+            if walked >= self.max_elements {
+                return stop.end(Outcome::TooMany);
             }
             if element.bytes.is_empty() {
                 continue;
             }
             stop.position = stop.position.saturating_add(1);
-            let node = Node::parse(element.bytes);
+            let node = read(element.bytes);
             let is_trusted = matches!(node, Some(Node::Address { ip, .. }) if self.trusted.contains(ip));
             if self.hops.is_some_and(|hops| stop.position < hops) {
                 if self.checks_peer && !is_trusted {
-                    return Stop { outcome: Outcome::UntrustedHop, ..stop };
+                    return stop.end(Outcome::UntrustedHop);
                 }
                 stop.outcome = Outcome::TooFew;
                 continue;
             }
-            match node {
-                None => return Stop { outcome: Outcome::Malformed, client: None, ..stop },
-                Some(Node::Obscured) => {
-                    return Stop {
-                        outcome: Outcome::Obscured,
-                        client: Some((element, Node::Obscured)),
-                        ..stop
-                    };
-                }
-                Some(node) => stop.client = Some((element, node)),
+            let Some(node) = node else { return stop.end(Outcome::Malformed) };
+            stop.client = Some((element, node));
+            if node == Node::Obscured {
+                stop.outcome = Outcome::Obscured;
+                return stop;
             }
             if self.hops.is_some() || !is_trusted {
-                return Stop { outcome: Outcome::Resolved, ..stop };
+                stop.outcome = Outcome::Resolved;
+                return stop;
             }
             stop.outcome = Outcome::AllTrusted;
             stop.trusted_hops = stop.trusted_hops.saturating_add(1);
@@ -140,12 +179,16 @@ impl Config {
         });
         if is_trusted {
             let stop = self.stop(headers);
-            let elements = list::from_right(list::lines(headers, &X_FORWARDED_FOR))
-                .filter(|element| !element.bytes.is_empty())
-                .take(stop.position);
-            for (index, element) in elements.enumerate() {
+            let lines = list::lines(headers, self.source.name());
+            let elements: Vec<_> = match &self.source {
+                Source::XForwardedFor => list::from_right(lines).collect(),
+                Source::Forwarded => forwarded::from_right(lines).collect(),
+                Source::Single(_) | Source::CloudFront => list::whole_from_right(lines).collect(),
+            };
+            let read = elements.iter().filter(|element| !element.bytes.is_empty()).take(stop.position);
+            for (index, element) in read.enumerate() {
                 let at = index.saturating_add(1);
-                let reading = match Node::parse(element.bytes) {
+                let reading = match self.source.reader()(element.bytes) {
                     None => "no address",
                     Some(Node::Obscured) => "hidden by the hop that wrote it",
                     Some(Node::Address { ip, .. }) if self.trusted.contains(ip) => "a trusted proxy",

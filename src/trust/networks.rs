@@ -81,7 +81,26 @@ impl TrustedProxies {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        items.into_iter().try_fold(Self::none(), |set, item| Ok(set | parse_item(item.as_ref())?))
+        items.into_iter().try_fold(Self::none(), |set, item| Ok(set | parse_item(item.as_ref(), range_of)?))
+    }
+
+    /// The same, but `0.0.0.0/0` stands for all of IPv4 (mapped addresses too) and `::/0` for all of IPv6. See
+    /// [`everyone_dangerously`](Self::everyone_dangerously).
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse`](Self::parse), but for the length of zero.
+    pub fn parse_dangerously<I>(items: I) -> Result<Self, TrustedProxiesError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let range_of = |network: IpNet| match network {
+            IpNet::V4(network) if network.prefix_len() == 0 => Ok(Range::V4((0, u32::MAX))),
+            IpNet::V6(network) if network.prefix_len() == 0 => Ok(Range::V6((0, u128::MAX))),
+            network => range_of(network),
+        };
+        items.into_iter().try_fold(Self::none(), |set, item| Ok(set | parse_item(item.as_ref(), range_of)?))
     }
 
     /// The same for networks that were parsed elsewhere.
@@ -156,7 +175,7 @@ impl FromStr for TrustedProxies {
                 "" => vec![""],
                 part => part.split_ascii_whitespace().collect(),
             })
-            .try_fold(Self::none(), |set, item| Ok(set | parse_item(item)?))
+            .try_fold(Self::none(), |set, item| Ok(set | parse_item(item, range_of)?))
     }
 }
 
@@ -217,7 +236,10 @@ const PRIVATE_V4: [(u32, u32); 3] =
 const PRIVATE_V6: (u128, u128) = (0xfc << 120, (0xfe << 120) - 1);
 const MAPPED_BLOCK: (u128, u128) = (0xffff_0000_0000, 0xffff_ffff_ffff);
 
-fn parse_item(item: &str) -> Result<TrustedProxies, TrustedProxiesError> {
+fn parse_item(
+    item: &str,
+    range_of: impl Fn(IpNet) -> Result<Range, Problem>,
+) -> Result<TrustedProxies, TrustedProxiesError> {
     match item {
         "" => return Err(Problem::Empty.of(item)),
         "loopback" => return Ok(TrustedProxies::loopback()),

@@ -6,11 +6,12 @@
 //! IPv4 in its one usual spelling, and IPv6 in brackets; a port of 1 to 65535. What a browser would read as
 //! another host (`127.1`, `0x7f.0.0.1`, `%65xample`, user info, Unicode) is refused.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Deref;
 
 use super::node;
+use super::short_text::ShortText;
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,7 +69,7 @@ impl fmt::Display for Scheme {
 #[derive(Clone, Debug)]
 pub enum Host<'a> {
     /// A DNS name, without a trailing dot; letters as written.
-    Name(Cow<'a, str>),
+    Name(HostName<'a>),
     /// An IPv4 address.
     V4(Ipv4Addr),
     /// An IPv6 address.
@@ -86,13 +87,13 @@ impl<'a> Host<'a> {
         if ends_in_a_number(name) {
             return text.parse().ok().map(Self::V4);
         }
-        is_dns_name(name).then_some(Self::Name(Cow::Borrowed(name)))
+        is_dns_name(name).then_some(Self::Name(HostName(Letters::AsWritten(name))))
     }
 
     /// The same, borrowed.
     pub fn by_ref(&self) -> Host<'_> {
         match self {
-            Self::Name(name) => Host::Name(Cow::Borrowed(name)),
+            Self::Name(name) => Host::Name(HostName(Letters::AsWritten(name))),
             Self::V4(address) => Host::V4(*address),
             Self::V6(address) => Host::V6(*address),
         }
@@ -101,9 +102,42 @@ impl<'a> Host<'a> {
     /// The same, owned.
     pub fn into_owned(self) -> Host<'static> {
         match self {
-            Self::Name(name) => Host::Name(Cow::Owned(name.to_ascii_lowercase())),
+            Self::Name(name) => Host::Name(HostName(Letters::Lower(ShortText::lower_case(&name)))),
             Self::V4(address) => Host::V4(address),
             Self::V6(address) => Host::V6(address),
+        }
+    }
+}
+
+/// A DNS name: borrowed with its letters as written, or owned in lower case. Up to 62 bytes are owned without an
+/// allocation.
+#[derive(Clone, Debug)]
+pub struct HostName<'a>(Letters<'a>);
+
+#[derive(Clone, Debug)]
+enum Letters<'a> {
+    AsWritten(&'a str),
+    Lower(ShortText),
+}
+
+impl<'a> HostName<'a> {
+    /// For readers with a grammar of their own.
+    #[cfg(feature = "force-https-body")]
+    pub(crate) fn unchecked(name: std::borrow::Cow<'a, str>) -> Self {
+        Self(match name {
+            std::borrow::Cow::Borrowed(name) => Letters::AsWritten(name),
+            std::borrow::Cow::Owned(name) => Letters::Lower(ShortText::lower_case(&name)),
+        })
+    }
+}
+
+impl Deref for HostName<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match &self.0 {
+            Letters::AsWritten(name) => name,
+            Letters::Lower(name) => name,
         }
     }
 }

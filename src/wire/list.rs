@@ -31,7 +31,29 @@ pub fn from_right<'a, I>(lines: I) -> impl Iterator<Item = Element<'a>>
 where
     I: DoubleEndedIterator<Item = &'a [u8]>,
 {
-    lines.rev().enumerate().flat_map(|(line, bytes)| LineFromRight { rest: Some(bytes), line })
+    from_right_by(last_comma, lines)
+}
+
+/// The same where nothing separates: each line is one element.
+pub(crate) fn whole_from_right<'a, I>(lines: I) -> impl Iterator<Item = Element<'a>>
+where
+    I: DoubleEndedIterator<Item = &'a [u8]>,
+{
+    from_right_by(|_| None, lines)
+}
+
+/// The same where something else separates: `last_separator` finds the rightmost one of what is left of a line.
+pub(crate) fn from_right_by<'a, I, F>(last_separator: F, lines: I) -> impl Iterator<Item = Element<'a>>
+where
+    I: DoubleEndedIterator<Item = &'a [u8]>,
+    F: Fn(&[u8]) -> Option<usize> + Copy,
+{
+    FromRight { lines, line: 0, rest: None, last_separator }
+}
+
+/// The rightmost comma.
+fn last_comma(line: &[u8]) -> Option<usize> {
+    line.iter().rposition(|byte| *byte == b',')
 }
 
 /// The values of all lines of a field, in their order.
@@ -63,29 +85,41 @@ pub fn trim(bytes: &[u8]) -> &[u8] {
     bytes.get(start..end).unwrap_or_default()
 }
 
-struct LineFromRight<'a> {
-    rest: Option<&'a [u8]>,
+struct FromRight<'a, I, F> {
+    lines: I,
+    /// The line that `rest` is of.
     line: usize,
+    rest: Option<&'a [u8]>,
+    last_separator: F,
 }
 
-impl<'a> Iterator for LineFromRight<'a> {
+impl<'a, I, F> Iterator for FromRight<'a, I, F>
+where
+    I: DoubleEndedIterator<Item = &'a [u8]>,
+    F: Fn(&[u8]) -> Option<usize>,
+{
     type Item = Element<'a>;
 
     fn next(&mut self) -> Option<Element<'a>> {
-        let rest = self.rest?;
-        let start = match rest.iter().rposition(|byte| *byte == b',') {
+        let rest = match self.rest {
+            Some(rest) => rest,
+            None => self.lines.next_back()?,
+        };
+        let line = self.line;
+        let start = match (self.last_separator)(rest) {
             Some(comma) => {
                 self.rest = rest.get(..comma);
                 comma.saturating_add(1)
             }
             None => {
                 self.rest = None;
+                self.line = line.saturating_add(1);
                 0
             }
         };
         let raw = rest.get(start..).unwrap_or_default();
         let blanks = raw.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        Some(Element { bytes: trim(raw), line: self.line, start: start.saturating_add(blanks) })
+        Some(Element { bytes: trim(raw), line, start: start.saturating_add(blanks) })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod path;
 pub mod reference;
 pub mod refresh;
 pub mod set_cookie;
+mod short_text;
 pub mod text;
 
 /// What stands before and behind the first `mark`.

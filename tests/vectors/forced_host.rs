@@ -181,7 +181,8 @@ fn forwarded_for(config: &Value) -> Result<ForwardedForLayer, String> {
     let appended = || Written::Appended.optional();
     let mut layer = match config["source"].as_str() {
         None | Some("x-forwarded") => ForwardedForLayer::x_forwarded_for(trusted),
-        Some(source) => return Err(format!("source {source} is not there yet")),
+        Some("forwarded") => ForwardedForLayer::forwarded(trusted),
+        Some(source) => return Err(format!("no such source: {source}")),
     };
     layer = layer.claims(Claims::none().scheme(appended()).host(appended()).port(appended()));
     if config["tls"].as_bool().unwrap_or_default() {

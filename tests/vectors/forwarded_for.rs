@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tower::{ServiceBuilder, ServiceExt};
-use tower_proxied::forwarded_for::{Claims, Declared, Outcome, Proxied, Written};
+use tower_proxied::forwarded_for::{Claims, Declared, Outcome, Proxied, SchemeSource, Written};
 use tower_proxied::{ForwardedForLayer, PeerAddr, Scheme, TrustedProxies};
 
 use crate::support::{self, Case, Verdict, equal};
@@ -107,14 +107,19 @@ pub(crate) fn serve_parts(
 pub(crate) fn layer(given: &Value) -> Result<ForwardedForLayer, String> {
     let trusted = &given["trusted"];
     let set = match (trusted.get("hops"), trusted.get("cidrs"), given["dangerous"].as_bool()) {
-        (None, _, Some(true)) => TrustedProxies::everyone_dangerously(),
+        (None, _, Some(true)) => {
+            let items: Vec<&str> = trusted.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            TrustedProxies::parse_dangerously(items).unwrap()
+        }
         (None, _, _) => support::trusted(trusted),
         (Some(_), Some(cidrs), _) => support::trusted(cidrs),
         (Some(_), None, _) => TrustedProxies::none(),
     };
     let mut layer = match given.get("source").and_then(Value::as_str) {
         None | Some("x-forwarded-for") => ForwardedForLayer::x_forwarded_for(set),
-        Some(source) => return Err(format!("source {source} is not there yet")),
+        Some("forwarded") => ForwardedForLayer::forwarded(set),
+        Some("cloudfront-viewer-address") => ForwardedForLayer::cloudfront(set),
+        Some(name) => ForwardedForLayer::single(HeaderName::from_bytes(name.as_bytes()).unwrap(), set),
     };
     if let Some(hops) = trusted.get("hops").and_then(Value::as_u64) {
         let hops = hops as usize;
@@ -176,16 +181,14 @@ fn seen_claims(seen: &Seen, case: &Case) -> Result<Value, String> {
         }
         return Ok(Value::Object(claims));
     }
-    let is_declared = |claim| case.given["claims"].get(claim).is_some();
-    if is_declared("scheme") && proxied.outcome() != Outcome::Missing {
-        let is_attested = case.given["headers"]
+    if let SchemeSource::Field(name) = proxied.scheme_source() {
+        let stands = case.given["headers"]
             .as_array()
             .unwrap()
             .iter()
-            .any(|line| line[0].as_str().unwrap().eq_ignore_ascii_case("x-forwarded-proto"));
-        if is_attested {
-            let scheme = proxied.scheme().map_or("malformed", Scheme::as_str);
-            claims.insert("scheme".to_owned(), json!(scheme));
+            .any(|line| line[0].as_str().unwrap().eq_ignore_ascii_case(name.as_str()));
+        if stands {
+            claims.insert("scheme".to_owned(), json!(proxied.scheme().map_or("malformed", Scheme::as_str)));
         }
     }
     if let Some(host) = proxied.host() {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use super::reference::Unit;
-use crate::wire::host::Host;
+use crate::wire::host::{Host, HostName};
 use crate::wire::text::percent_bytes;
 
 /// The bytes from the scheme to the end of the authority; a longer URL is left alone.
@@ -217,7 +217,7 @@ fn host(bytes: &[u8]) -> Option<Host<'_>> {
     if is_number(name.rsplit('.').next().unwrap_or_default()) {
         return ipv4(&name).map(Host::V4);
     }
-    Some(Host::Name(name))
+    Some(Host::Name(HostName::unchecked(name)))
 }
 
 /// Full-width letters, digits and dots, which browsers map to ASCII (UTS 46).
