@@ -135,6 +135,8 @@ impl ForwardedForLayer {
             listener_scheme: Scheme::Http,
             keep: Vec::new(),
             keeps_raw_headers: false,
+            #[cfg(feature = "axum")]
+            replaces_connect_info: false,
             peer_from: None,
             exempt: ExemptPaths::default(),
         }
@@ -208,6 +210,15 @@ impl ForwardedForLayer {
         self
     }
 
+    /// Puts the client into axum's `ConnectInfo<SocketAddr>` too (port 0 where it is not known), for layers that know
+    /// nothing else, such as rate limiters. The truth about the socket stays in the [`PeerAddr`] extension, which
+    /// all layers of this crate read first. A request without a client keeps the proxy's address there.
+    #[cfg(feature = "axum")]
+    pub fn replace_connect_info(mut self) -> Self {
+        edit(&mut self.config, |config| config.replaces_connect_info = true);
+        self
+    }
+
     /// Where the peer stands in the extensions, for servers that [`PeerAddr`] does not know.
     pub fn peer_from(mut self, peer: fn(&Extensions) -> Option<PeerAddr>) -> Self {
         edit(&mut self.config, |config| config.peer_from = Some(peer));
@@ -270,6 +281,8 @@ struct Config {
     listener_scheme: Scheme,
     keep: Vec<HeaderName>,
     keeps_raw_headers: bool,
+    #[cfg(feature = "axum")]
+    replaces_connect_info: bool,
     peer_from: Option<fn(&Extensions) -> Option<PeerAddr>>,
     exempt: ExemptPaths,
 }
@@ -288,7 +301,8 @@ impl Unit for Config {
     type Owed = Nothing;
 
     fn on_request(&self, parts: &mut request::Parts) -> Result<Nothing, Refusal> {
-        let mut walk = self.walk(self.peer(&parts.extensions).as_ref(), &parts.headers);
+        let peer = self.peer(&parts.extensions);
+        let mut walk = self.walk(peer.as_ref(), &parts.headers);
         if walk.is_refused {
             if !self.exempt.contains(parts) {
                 if walk.proxied.outcome == Outcome::NoPeer {
@@ -301,6 +315,10 @@ impl Unit for Config {
         if !self.keeps_raw_headers {
             self.sanitise(&walk, &mut parts.headers);
         }
+        #[cfg(feature = "axum")]
+        if self.replaces_connect_info {
+            replace_connect_info(peer, &walk.proxied, &mut parts.extensions);
+        }
         parts.extensions.insert(walk.proxied);
         Ok(Nothing)
     }
@@ -308,6 +326,14 @@ impl Unit for Config {
     fn when_disabled(_: &mut request::Parts) -> Nothing {
         Nothing
     }
+}
+
+#[cfg(feature = "axum")]
+fn replace_connect_info(peer: Option<PeerAddr>, proxied: &Proxied, extensions: &mut Extensions) {
+    let (Some(peer), Some(client)) = (peer, proxied.client()) else { return };
+    extensions.insert(peer);
+    let client = std::net::SocketAddr::new(client, proxied.client_port().unwrap_or(0));
+    extensions.insert(axum::extract::ConnectInfo(client));
 }
 
 #[cfg(test)]
