@@ -7,25 +7,35 @@
 //!
 //! 1. No [`PeerAddr`]: refused with 500 ([`Outcome::NoPeer`]), since the service is wired wrongly.
 //! 2. The peer is not in the trusted set: the peer is the client ([`Outcome::Direct`]).
-//! 3. `X-Forwarded-For`, all lines as one list (RFC 9110, section 5.3), is read **from the right**. Empty elements
-//!    are skipped, trusted addresses walked over; the first other address is the client ([`Outcome::Resolved`]).
-//! 4. What is no address there is [`Outcome::Malformed`], `unknown` and `_name` are [`Outcome::Obscured`]: never is
-//!    an element left of it taken instead, since nobody vouches for that one.
+//! 3. The one configured field, all lines as one list (RFC 9110, section 5.3), is read **from the right**. Empty
+//!    elements are skipped, trusted addresses walked over; the first other address is the client
+//!    ([`Outcome::Resolved`]). There is no fallback to another field: a client could choose it.
+//! 4. What is no address there is [`Outcome::Malformed`]; `unknown`, `_name` (RFC 7239, section 6) and an element of
+//!    `Forwarded` without `for` are [`Outcome::Obscured`]: never is an element left of it taken instead, since nobody
+//!    vouches for that one.
 //! 5. All addresses trusted: the leftmost is the client ([`Outcome::AllTrusted`]). None at all:
 //!    [`Outcome::Missing`], and no client, for a client can have the field removed (CVE-2024-45410, CVE-2022-31813).
 //! 6. Declared [`Claims`] are read from the very hop that named the client. One that is absent although the proxy
 //!    wrote others is [`Outcome::ClaimMissing`]; a second value of one that is [`Written::Set`] is
-//!    [`Outcome::Duplicate`].
+//!    [`Outcome::Duplicate`]. In `Forwarded` scheme and host stand in the element itself and need no declaration.
 //! 7. Forwarding headers, in every spelling, are cut down to the part that trusted hops wrote. Behind a stranger
 //!    all of them go.
 //!
 //! `Missing` and `Obscured` pass without a client unless told otherwise, `Malformed`, `TooMany`, `TooFew`,
 //! `Duplicate`, `ClaimMissing` and `UntrustedHop` are refused with 400.
 //!
+//! | constructor | field |
+//! |---|---|
+//! | [`x_forwarded_for`](ForwardedForLayer::x_forwarded_for) | `X-Forwarded-For`: a list, `ip`, `ip:port`, `[v6]:port` |
+//! | [`forwarded`](ForwardedForLayer::forwarded) | `Forwarded` (RFC 7239): a list; quoted strings are read from the right, too |
+//! | [`single`](ForwardedForLayer::single) | one address in one line: `X-Real-IP`, `CF-Connecting-IP`, `True-Client-IP`, … |
+//! | [`cloudfront`](ForwardedForLayer::cloudfront) | `CloudFront-Viewer-Address`: one address, always with a port |
+//!
 //! # Cost
 //!
-//! Time grows with the trusted hops and not with what the client wrote to the left of them. Nothing is allocated
-//! but the extension, an attested host or prefix, and a field that must be cut.
+//! Time grows with the trusted hops and not with what the client wrote to the left of them; a set of 10,000 networks
+//! costs little more than one of ten. Nothing is allocated but the extension, an attested prefix, an attested host of
+//! more than 62 bytes, and a field that must be cut. `benches/forwarded_for.rs` compares with other crates.
 //!
 //! # Deployment caveat
 //!
