@@ -120,14 +120,16 @@ async fn front_end(flags: Flags) -> Result<(), Error> {
         secret,
     };
     config.check()?;
-    let socket = bind(flags.listen).await?;
-    println!("http://{} serves HTTP/1.1 and HTTP/2", socket.local_addr()?);
-    let mut listeners = vec![Listener::http(socket)];
+    let mut listeners = vec![Listener::http(bind(flags.listen).await?)];
     if let Some(address) = flags.tls_listen {
         let signed = tls::SelfSigned::new(&["localhost", "127.0.0.1", "::1", &address.ip().to_string()])?;
-        let socket = bind(address).await?;
-        println!("https://{} does so with a certificate that no browser knows", socket.local_addr()?);
-        listeners.push(Listener::https(socket, signed.acceptor()));
+        listeners.push(Listener::https(bind(address).await?, signed.acceptor()));
+    }
+    for listener in &listeners {
+        println!("{}://{} serves HTTP/1.1 and HTTP/2", listener.scheme(), listener.address()?);
+    }
+    if flags.tls_listen.is_some() {
+        println!("its certificate is known to no browser");
     }
     if config.members.is_empty() {
         for route in ["http-1", "http-2"] {

@@ -11,7 +11,8 @@
 //! 2. The inner service answers: its response, untouched.
 //! 3. It fails: [`RefusalKind::MemberFailed`], that is 502 or, for gRPC, `grpc-status: 14`.
 //!
-//! In cases 1 and 3 a [`MemberError`] stands in the response's extensions, for logs. The client never sees its text.
+//! In cases 1 and 3 a [`MemberError`] stands in the response's extensions, for logs: the error and its causes. The client
+//! never sees its text.
 //! An error of the response *body* comes when the head is out: it stays an error.
 //!
 //! # Example
@@ -37,6 +38,7 @@
 //! ```
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -105,7 +107,7 @@ impl<S: Clone> Clone for ErrorsTo502<S> {
 impl<S, B, R> Service<Request<B>> for ErrorsTo502<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    S::Error: fmt::Display,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = Infallible;
@@ -115,7 +117,7 @@ where
         if self.never_ready.is_none()
             && let Err(error) = std::task::ready!(self.inner.poll_ready(cx))
         {
-            self.never_ready = Some(MemberError::new(&error));
+            self.never_ready = Some(MemberError::new(&*error.into()));
         }
         Poll::Ready(Ok(()))
     }
@@ -136,10 +138,20 @@ where
 pub struct MemberError(Arc<str>);
 
 impl MemberError {
-    /// The alternate form, which has the causes too where an error type knows it (`anyhow` does).
-    fn new(error: &impl fmt::Display) -> Self {
+    /// With its causes, but for those that the text before has at its end already.
+    fn new(error: &(dyn Error + Send + Sync + 'static)) -> Self {
+        let mut chain = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !chain.ends_with(&text) {
+                chain.push_str(": ");
+                chain.push_str(&text);
+            }
+            source = cause.source();
+        }
         let mut text = String::new();
-        for char in format!("{error:#}").chars() {
+        for char in chain.chars() {
             if char.is_control() {
                 text.extend(char.escape_default());
             } else {
@@ -184,7 +196,7 @@ pin_project! {
 impl<F, R, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
-    E: fmt::Display,
+    E: Into<Box<dyn Error + Send + Sync>>,
 {
     type Output = Result<Response<ResponseBody<R>>, Infallible>;
 
@@ -193,7 +205,7 @@ where
         let error = match this.kind.project() {
             KindProj::Inner { future } => match std::task::ready!(future.poll(cx)) {
                 Ok(response) => return Poll::Ready(Ok(response.map(ResponseBody::inner))),
-                Err(error) => MemberError::new(&error),
+                Err(error) => MemberError::new(&*error.into()),
             },
             KindProj::Failed { error } => match error.take() {
                 Some(error) => error,
@@ -267,6 +279,33 @@ mod tests {
         let error = response.extensions().get::<MemberError>().unwrap();
         assert_eq!(error.as_str(), "bad\\r\\nline \\u{1b}[31m é");
         assert!(response.headers().values().all(|value| !value.as_bytes().starts_with(b"bad")));
+    }
+
+    #[tokio::test]
+    async fn the_causes_are_told_once() {
+        #[derive(Debug)]
+        struct Because(&'static str, Option<Box<Because>>);
+
+        impl fmt::Display for Because {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+
+        impl Error for Because {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                self.1.as_deref().map(|cause| cause as _)
+            }
+        }
+
+        let fails = |_: Request<()>| async {
+            let refused = Because("connection refused", None);
+            let connect = Because("tcp: connection refused", Some(Box::new(refused)));
+            Err::<Response<()>, _>(Because("client error", Some(Box::new(connect))))
+        };
+        let Ok(response) = ErrorsTo502::new(service_fn(fails)).oneshot(Request::new(())).await;
+        let error = response.extensions().get::<MemberError>().unwrap();
+        assert_eq!(error.as_str(), "client error: tcp: connection refused");
     }
 
     #[tokio::test]

@@ -93,6 +93,7 @@
 //! | `client` | tells a failed connect of hyper-util's client from a failed exchange | |
 //! | `axum` | extractors, and `Connected` for [`PeerAddr`] | |
 //! | `tonic`, `tonic-tls` | the peer of tonic's servers | |
+//! | `reload` | [`SharedProxies`](trust::SharedProxies), replaced while requests are served | |
 //! | `tracing` | one error event where a service was wired without peer information | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |

@@ -7,25 +7,35 @@
 //!
 //! 1. No [`PeerAddr`]: refused with 500 ([`Outcome::NoPeer`]), since the service is wired wrongly.
 //! 2. The peer is not in the trusted set: the peer is the client ([`Outcome::Direct`]).
-//! 3. `X-Forwarded-For`, all lines as one list (RFC 9110, section 5.3), is read **from the right**. Empty elements
-//!    are skipped, trusted addresses walked over; the first other address is the client ([`Outcome::Resolved`]).
-//! 4. What is no address there is [`Outcome::Malformed`], `unknown` and `_name` are [`Outcome::Obscured`]: never is
-//!    an element left of it taken instead, since nobody vouches for that one.
+//! 3. The one configured field, all lines as one list (RFC 9110, section 5.3), is read **from the right**. Empty
+//!    elements are skipped, trusted addresses walked over; the first other address is the client
+//!    ([`Outcome::Resolved`]). There is no fallback to another field: a client could choose it.
+//! 4. What is no address there is [`Outcome::Malformed`]; `unknown`, `_name` (RFC 7239, section 6) and an element of
+//!    `Forwarded` without `for` are [`Outcome::Obscured`]: never is an element left of it taken instead, since nobody
+//!    vouches for that one.
 //! 5. All addresses trusted: the leftmost is the client ([`Outcome::AllTrusted`]). None at all:
 //!    [`Outcome::Missing`], and no client, for a client can have the field removed (CVE-2024-45410, CVE-2022-31813).
 //! 6. Declared [`Claims`] are read from the very hop that named the client. One that is absent although the proxy
 //!    wrote others is [`Outcome::ClaimMissing`]; a second value of one that is [`Written::Set`] is
-//!    [`Outcome::Duplicate`].
+//!    [`Outcome::Duplicate`]. In `Forwarded` scheme and host stand in the element itself and need no declaration.
 //! 7. Forwarding headers, in every spelling, are cut down to the part that trusted hops wrote. Behind a stranger
 //!    all of them go.
 //!
 //! `Missing` and `Obscured` pass without a client unless told otherwise, `Malformed`, `TooMany`, `TooFew`,
 //! `Duplicate`, `ClaimMissing` and `UntrustedHop` are refused with 400.
 //!
+//! | constructor | field |
+//! |---|---|
+//! | [`x_forwarded_for`](ForwardedForLayer::x_forwarded_for) | `X-Forwarded-For`: a list, `ip`, `ip:port`, `[v6]:port` |
+//! | [`forwarded`](ForwardedForLayer::forwarded) | `Forwarded` (RFC 7239): a list; quoted strings are read from the right, too |
+//! | [`single`](ForwardedForLayer::single) | one address in one line: `X-Real-IP`, `CF-Connecting-IP`, `True-Client-IP`, … |
+//! | [`cloudfront`](ForwardedForLayer::cloudfront) | `CloudFront-Viewer-Address`: one address, always with a port |
+//!
 //! # Cost
 //!
-//! Time grows with the trusted hops and not with what the client wrote to the left of them. Nothing is allocated
-//! but the extension, an attested host or prefix, and a field that must be cut.
+//! Time grows with the trusted hops and not with what the client wrote to the left of them; a set of 10,000 networks
+//! costs little more than one of ten. Nothing is allocated but the extension, an attested prefix, an attested host of
+//! more than 62 bytes, and a field that must be cut. `benches/forwarded_for.rs` compares with other crates.
 //!
 //! # Deployment caveat
 //!
@@ -135,6 +145,8 @@ impl ForwardedForLayer {
             listener_scheme: Scheme::Http,
             keep: Vec::new(),
             keeps_raw_headers: false,
+            #[cfg(feature = "axum")]
+            replaces_connect_info: false,
             peer_from: None,
             exempt: ExemptPaths::default(),
         }
@@ -208,6 +220,15 @@ impl ForwardedForLayer {
         self
     }
 
+    /// Puts the client into axum's `ConnectInfo<SocketAddr>` too (port 0 where it is not known), for layers that know
+    /// nothing else, such as rate limiters. The truth about the socket stays in the [`PeerAddr`] extension, which
+    /// all layers of this crate read first. A request without a client keeps the proxy's address there.
+    #[cfg(feature = "axum")]
+    pub fn replace_connect_info(mut self) -> Self {
+        edit(&mut self.config, |config| config.replaces_connect_info = true);
+        self
+    }
+
     /// Where the peer stands in the extensions, for servers that [`PeerAddr`] does not know.
     pub fn peer_from(mut self, peer: fn(&Extensions) -> Option<PeerAddr>) -> Self {
         edit(&mut self.config, |config| config.peer_from = Some(peer));
@@ -270,6 +291,8 @@ struct Config {
     listener_scheme: Scheme,
     keep: Vec<HeaderName>,
     keeps_raw_headers: bool,
+    #[cfg(feature = "axum")]
+    replaces_connect_info: bool,
     peer_from: Option<fn(&Extensions) -> Option<PeerAddr>>,
     exempt: ExemptPaths,
 }
@@ -288,7 +311,8 @@ impl Unit for Config {
     type Owed = Nothing;
 
     fn on_request(&self, parts: &mut request::Parts) -> Result<Nothing, Refusal> {
-        let mut walk = self.walk(self.peer(&parts.extensions).as_ref(), &parts.headers);
+        let peer = self.peer(&parts.extensions);
+        let mut walk = self.walk(peer.as_ref(), &parts.headers);
         if walk.is_refused {
             if !self.exempt.contains(parts) {
                 if walk.proxied.outcome == Outcome::NoPeer {
@@ -301,6 +325,10 @@ impl Unit for Config {
         if !self.keeps_raw_headers {
             self.sanitise(&walk, &mut parts.headers);
         }
+        #[cfg(feature = "axum")]
+        if self.replaces_connect_info {
+            replace_connect_info(peer, &walk.proxied, &mut parts.extensions);
+        }
         parts.extensions.insert(walk.proxied);
         Ok(Nothing)
     }
@@ -308,6 +336,14 @@ impl Unit for Config {
     fn when_disabled(_: &mut request::Parts) -> Nothing {
         Nothing
     }
+}
+
+#[cfg(feature = "axum")]
+fn replace_connect_info(peer: Option<PeerAddr>, proxied: &Proxied, extensions: &mut Extensions) {
+    let (Some(peer), Some(client)) = (peer, proxied.client()) else { return };
+    extensions.insert(peer);
+    let client = std::net::SocketAddr::new(client, proxied.client_port().unwrap_or(0));
+    extensions.insert(axum::extract::ConnectInfo(client));
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 
 use super::{Target, hop_by_hop};
 use crate::asked_host::asked_host;
+use crate::body::ResponseBody;
 use crate::future::{Owed, sealed};
-use crate::refusal::{Refusal, RefusalKind};
+use crate::refusal::{Caller, Refusal, RefusalKind};
 use crate::shell::{Unit, edit, shell};
 use crate::wire::list;
 
@@ -53,7 +54,9 @@ shell! {
     ///    end claims: forwarding and identity headers, in every spelling, stay (CVE-2022-31813, CVE-2024-45410).
     /// 4. Several Cookie lines, as HTTP/2 clients send them, become one (RFC 9113, section 8.2.3).
     /// 5. Scheme and authority become the target's, path and query stay byte for byte, the version becomes HTTP/1.1.
-    /// 6. In the response hop-by-hop fields go, too, and the version becomes HTTP/1.1.
+    /// 6. A response that cannot be handed on is refused with 502: a switch of protocols that nobody asked for (RFC 9110,
+    ///    section 15.2.2), and a transfer coding other than `chunked`.
+    /// 7. In the response hop-by-hop fields go, too, and the version becomes HTTP/1.1.
     ///
     /// The body is handed on as it is, trailers included, whatever its type.
     ///
@@ -123,28 +126,29 @@ pub struct HopByHopRemoval(Removal);
 #[derive(Clone, Copy, Debug)]
 enum Removal {
     Nothing,
-    All,
-    AllButWebsocket,
+    Usual { caller: Caller, asked_for_websocket: bool },
 }
 
 impl sealed::Sealed for HopByHopRemoval {}
 
 impl<R> Owed<R> for HopByHopRemoval {
-    type Body = R;
+    type Body = ResponseBody<R>;
 
-    fn settle(self, mut response: Response<R>) -> Response<R> {
-        if matches!(self.0, Removal::Nothing) {
-            return response;
+    fn settle(self, mut response: Response<R>) -> Response<ResponseBody<R>> {
+        let Removal::Usual { caller, asked_for_websocket } = self.0 else {
+            return response.map(ResponseBody::inner);
+        };
+        let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let is_agreed = asked_for_websocket && hop_by_hop::asks_for_websocket(response.headers());
+        if (is_switch && !is_agreed) || !hop_by_hop::is_only_chunked(response.headers()) {
+            return Refusal::from(RefusalKind::AnswerUnusable).into_response(caller);
         }
-        let is_websocket = matches!(self.0, Removal::AllButWebsocket)
-            && response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && hop_by_hop::asks_for_websocket(response.headers());
         hop_by_hop::remove(response.headers_mut(), &[]);
-        if is_websocket {
+        if is_switch {
             hop_by_hop::set_websocket(response.headers_mut());
         }
         *response.version_mut() = Version::HTTP_11;
-        response
+        response.map(ResponseBody::inner)
     }
 }
 
@@ -173,6 +177,7 @@ impl Unit for Config {
         if !hop_by_hop::is_only_chunked(&parts.headers) {
             return Err(RefusalKind::TransferCodingUnknown.into());
         }
+        let caller = Caller::of(parts);
         let host = self.host(parts)?;
         let takes_trailers = hop_by_hop::takes_trailers(&parts.headers);
         let is_websocket = self.websockets
@@ -194,7 +199,7 @@ impl Unit for Config {
         join_cookies(&mut parts.headers);
         parts.uri = self.target.uri(&parts.uri);
         parts.version = self.version;
-        Ok(HopByHopRemoval(if is_websocket { Removal::AllButWebsocket } else { Removal::All }))
+        Ok(HopByHopRemoval(Removal::Usual { caller, asked_for_websocket: is_websocket }))
     }
 
     fn when_disabled(_: &mut request::Parts) -> HopByHopRemoval {
@@ -252,7 +257,11 @@ mod tests {
         Ok(parts)
     }
 
-    fn settled(layer: UpstreamLayer, request: request::Builder, response: Response<()>) -> Response<()> {
+    fn settled(
+        layer: UpstreamLayer,
+        request: request::Builder,
+        response: Response<()>,
+    ) -> Response<ResponseBody<()>> {
         let mut parts = request.body(()).unwrap().into_parts().0;
         config(layer).on_request(&mut parts).unwrap().settle(response)
     }
@@ -393,8 +402,36 @@ mod tests {
         };
         let response = settled(to("http://app").websockets(), handshake("websocket"), switched());
         assert_eq!(response.headers()["upgrade"], "websocket");
-        let response = settled(to("http://app"), handshake("websocket"), switched());
-        assert!(!response.headers().contains_key("upgrade"));
+    }
+
+    #[test]
+    fn a_switch_that_nobody_asked_for_is_a_502() {
+        let handshake = || get("/").header("connection", "upgrade").header("upgrade", "websocket");
+        let switched = |protocol| {
+            let response = Response::builder().status(101).header("connection", "upgrade");
+            response.header("upgrade", protocol).body(()).unwrap()
+        };
+        for (layer, request, response) in [
+            (to("http://app"), get("/"), switched("websocket")),
+            (to("http://app"), handshake(), switched("websocket")),
+            (to("http://app").websockets(), get("/"), switched("websocket")),
+            (to("http://app").websockets(), handshake(), switched("h2c")),
+            (to("http://app").websockets(), handshake(), Response::builder().status(101).body(()).unwrap()),
+        ] {
+            let response = settled(layer, request, response);
+            assert_eq!(response.status(), 502);
+            assert!(!response.headers().contains_key("upgrade"));
+            let refusal = response.extensions().get::<Refusal>().unwrap();
+            assert_eq!(refusal.kind(), RefusalKind::AnswerUnusable);
+        }
+    }
+
+    #[test]
+    fn a_response_of_another_transfer_coding_is_a_502() {
+        for (coding, status) in [("chunked", 200), ("gzip, chunked", 502), ("gzip", 502)] {
+            let response = Response::builder().header("transfer-encoding", coding).body(()).unwrap();
+            assert_eq!(settled(to("http://app"), get("/"), response).status(), status, "{coding}");
+        }
     }
 
     #[test]

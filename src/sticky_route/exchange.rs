@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 use super::body::InFlight;
 use super::cookie::{Reading, keep_from_shared_caches};
 use super::failover::Phase;
-use super::pool::{Entry, Picked, pick, take_pinned};
+use super::pool::{Entry, Picked, pick, pick_in_place_of, take_pinned};
 use super::service::Shared;
 use super::{Decision, Outcome, Stickiness};
 use crate::forwarded_for::Proxied;
@@ -60,7 +60,7 @@ impl<S> Exchange<S> {
             tried: Vec::new(),
             attempts: 1,
         };
-        let mut picked = None;
+        let mut picked;
         if let Reading::Pinned(entry, is_current) = reading {
             picked = take_pinned(shared.balance, &shared.turns, &snapshot, &entry, now);
             if picked.is_none()
@@ -68,9 +68,13 @@ impl<S> Exchange<S> {
             {
                 return Err(Refused::until(until, now, Outcome::Unusable));
             }
+            picked =
+                picked.or_else(|| pick_in_place_of(&entry, shared.balance, &shared.turns, &snapshot, now));
             exchange.pinned = Some((entry, is_current));
+        } else {
+            picked = pick(shared.balance, &shared.turns, &snapshot, &[], now);
         }
-        match picked.or_else(|| pick(shared.balance, &shared.turns, &snapshot, &[], now)) {
+        match picked {
             Some(picked) => {
                 let service = picked.0.service.clone();
                 exchange.taken = Some(picked);
@@ -104,11 +108,11 @@ impl<S> Exchange<S> {
         }
     }
 
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    pub(super) fn answered<R>(&mut self, response: &Response<R>) {
         let Some((entry, attempt)) = &mut self.taken else { return };
-        if self.shared.failover.ejects(status) && !entry.is_never_ejected {
+        if self.shared.failover.ejects(response.status()) && !entry.is_never_ejected {
             attempt.failed(self.shared.now(), self.shared.failover.backoff);
-        } else {
+        } else if !is_refusal(response) {
             attempt.succeeded();
         }
     }
@@ -138,9 +142,10 @@ impl<S> Exchange<S> {
         let Self { shared, pinned, unpinned, may_insert, is_secure, taken, attempts, .. } = self;
         let Some((entry, attempt)) = taken else { return response.map(|body| InFlight::new(body, None)) };
         let status = response.status();
+        let is_failure = shared.failover.is_failure(status) || is_refusal(&response);
         let headers = response.headers_mut();
         let is_ended = shared.cookie.is_own() && shared.cookie.drop_set_by_member(headers);
-        let may_pin = may_insert && !is_ended && !shared.failover.is_failure(status);
+        let may_pin = may_insert && !is_ended && !is_failure;
         let outcome = match pinned {
             None => {
                 shared.cookie.append_route(headers, &entry.route);
@@ -167,6 +172,11 @@ impl<S> Exchange<S> {
         response.extensions_mut().insert(Decision { route, outcome, attempts });
         response.map(|body| InFlight::new(body, Some(attempt)))
     }
+}
+
+/// A layer around the member refused: this tells nothing about the member.
+fn is_refusal<R>(response: &Response<R>) -> bool {
+    response.extensions().get::<Refusal>().is_some()
 }
 
 fn issue<S>(headers: &mut HeaderMap, entry: &Entry<S>, is_secure: bool) {

@@ -115,7 +115,7 @@ where
                     let Some(exchange) = this.exchange.as_mut() else { return Poll::Pending };
                     let may_go_again = match &result {
                         Ok(response) => {
-                            exchange.answered(response.status());
+                            exchange.answered(response);
                             exchange.is_retried(response.status())
                         }
                         Err(error) => {

@@ -13,12 +13,14 @@
 //!    this request alone tries it.
 //! 4. Else the client gets another member, or is refused, as [`Stickiness`] says.
 //! 5. Clients without a pin get a member by [`Balance`]: an active one that is [`State::Ok`] and of any weight; spares in
-//!    place of those that take nothing; standby members where there is neither. Where all are ejected one is tried anyway.
+//!    place of those that take nothing; standby members where there is neither. Where all are ejected one is tried anyway,
+//!    of a pinned client its own.
 //! 6. No member: 503 with `Retry-After`, no body, and no cookie ([`RefusalKind::NoMember`](crate::RefusalKind)).
 //! 7. A clone of the member is driven to readiness and called. If it fails, another one gets the request where
 //!    [`Failover`] allows it: at most two in all, unless said.
 //! 8. A cookie of its own names exactly the member that answered. It is set where the client has none, or another one;
-//!    never on a hit, and not with a 502, 503 or 504 of the member. With it goes `Cache-Control: private`.
+//!    never on a hit, and not with a 502, 503 or 504 of the member or the refusal of a layer around it. With it goes
+//!    `Cache-Control: private`.
 //! 9. A member's `Set-Cookie` of that name is taken out. `Secure` follows [`Proxied::is_secure`](crate::Proxied).
 //! 10. The response's extensions get a [`Decision`].
 //!

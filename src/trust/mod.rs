@@ -8,6 +8,10 @@
 
 mod networks;
 mod peer;
+#[cfg(feature = "reload")]
+mod shared;
 
 pub use networks::{TrustedProxies, TrustedProxiesError};
 pub use peer::{PeerAddr, PeerAddrLayer, WithPeerAddr};
+#[cfg(feature = "reload")]
+pub use shared::SharedProxies;

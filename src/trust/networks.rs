@@ -35,6 +35,8 @@ pub struct TrustedProxies {
     v4: Ranges<u32>,
     v6: Ranges<u128>,
     unix: bool,
+    #[cfg(feature = "reload")]
+    pub(super) followed: Vec<super::SharedProxies>,
 }
 
 /// Sorted, disjoint, not adjacent.
@@ -125,28 +127,63 @@ impl TrustedProxies {
 
     /// Whether this address is a trusted proxy's.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match address.to_canonical() {
+        let is_here = match address.to_canonical() {
             IpAddr::V4(address) => in_ranges(&self.v4, u32::from(address)),
             IpAddr::V6(address) => in_ranges(&self.v6, u128::from(address)),
-        }
+        };
+        is_here || self.follows_to(|set| set.contains(address))
     }
 
     /// Whether this peer is a trusted proxy. No peer information is never trusted.
     pub fn trusts(&self, peer: Option<&PeerAddr>) -> bool {
         match peer {
             Some(PeerAddr::Tcp(address)) => self.contains(address.ip()),
-            Some(PeerAddr::Unix) => self.unix,
+            Some(PeerAddr::Unix) => self.unix || self.follows_to(|set| set.unix),
             None => false,
         }
     }
 
     /// Whether nobody is believed.
     pub fn is_none(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty() && !self.unix
+        self.v4.is_empty() && self.v6.is_empty() && !self.unix && !self.follows()
+    }
+
+    #[cfg(feature = "reload")]
+    fn follows(&self) -> bool {
+        !self.followed.is_empty()
+    }
+
+    #[cfg(not(feature = "reload"))]
+    fn follows(&self) -> bool {
+        false
+    }
+
+    /// Whether it is so in a set that this one follows.
+    #[cfg(feature = "reload")]
+    fn follows_to(&self, is_so: impl Fn(&Self) -> bool) -> bool {
+        self.followed.iter().any(|shared| is_so(&shared.load()))
+    }
+
+    #[cfg(not(feature = "reload"))]
+    fn follows_to(&self, _: impl Fn(&Self) -> bool) -> bool {
+        false
+    }
+
+    /// The same set, following nothing.
+    #[cfg(feature = "reload")]
+    pub(super) fn into_snapshot(mut self) -> Self {
+        let followed = std::mem::take(&mut self.followed);
+        followed.iter().fold(self, |set, shared| set | TrustedProxies::clone(&shared.load()))
     }
 
     fn from_ranges(v4: Vec<(u32, u32)>, v6: Vec<(u128, u128)>, unix: bool) -> Self {
-        Self { v4: merged(v4, |end| end.checked_add(1)), v6: merged(v6, |end| end.checked_add(1)), unix }
+        Self {
+            v4: merged(v4, |end| end.checked_add(1)),
+            v6: merged(v6, |end| end.checked_add(1)),
+            unix,
+            #[cfg(feature = "reload")]
+            followed: Vec::new(),
+        }
     }
 }
 
@@ -154,11 +191,15 @@ impl BitOr for TrustedProxies {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
-        Self::from_ranges(
-            [&*self.v4, &*other.v4].concat(),
-            [&*self.v6, &*other.v6].concat(),
-            self.unix || other.unix,
-        )
+        Self {
+            #[cfg(feature = "reload")]
+            followed: [self.followed, other.followed].concat(),
+            ..Self::from_ranges(
+                [&*self.v4, &*other.v4].concat(),
+                [&*self.v6, &*other.v6].concat(),
+                self.unix || other.unix,
+            )
+        }
     }
 }
 

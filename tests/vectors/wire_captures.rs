@@ -49,7 +49,7 @@ pub(crate) fn run(case: &Case) -> Verdict {
     // nginx alone, without any recipe, attests nothing at all.
     let attests = (name, config) != ("nginx", "default");
 
-    for layer in [trusted(), trusted().front(front)] {
+    for (layer, is_declared) in [(trusted(), false), (trusted().front(front), true)] {
         let seen = serve_parts(&layer, Some(peer), headers.clone())?;
         let Some(proxied) = &seen.proxied else {
             equal("status of a refusal", seen.status.as_u16(), 400)?;
@@ -61,6 +61,9 @@ pub(crate) fn run(case: &Case) -> Verdict {
         }
         if matches!(config, "hardened" | "tls") {
             host_is_the_clients_own(proxied, &case.json["request"])?;
+            // The front's own word, whatever X-Forwarded-Proto the client sent; undeclared, it is nobody's.
+            let is_secure = is_declared && case.json["transport"].as_str().unwrap().ends_with("tls");
+            equal("secure", proxied.is_secure(), is_secure)?;
         }
     }
     let stranger = ForwardedForLayer::x_forwarded_for(TrustedProxies::none());

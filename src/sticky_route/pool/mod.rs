@@ -16,7 +16,7 @@ use crate::wire::cookie::is_value;
 
 pub use self::membership::{MemberStatus, Membership, UnknownRoute};
 pub use self::pick::Balance;
-pub(super) use self::pick::{Picked, pick, take_pinned};
+pub(super) use self::pick::{Picked, pick, pick_in_place_of, take_pinned};
 pub use self::state::State;
 pub(super) use self::state::{Attempt, Backoff, MemberState};
 

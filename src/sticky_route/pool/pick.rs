@@ -35,6 +35,29 @@ pub(in super::super) fn pick<S>(
     tried: &[Arc<Entry<S>>],
     now: u64,
 ) -> Option<Picked<S>> {
+    pick_open(balance, turns, snapshot, tried, now).or_else(|| last_resort(snapshot, tried))
+}
+
+/// The same, for a client whose member does not take it. Where every member looks dead the client's own is tried.
+pub(in super::super) fn pick_in_place_of<S>(
+    pinned: &Arc<Entry<S>>,
+    balance: Balance,
+    turns: &Mutex<()>,
+    snapshot: &Snapshot<S>,
+    now: u64,
+) -> Option<Picked<S>> {
+    pick_open(balance, turns, snapshot, &[], now)
+        .or_else(|| pinned.state.is_only_ejected().then(|| (pinned.clone(), pinned.state.enter_anyway())))
+        .or_else(|| last_resort(snapshot, &[]))
+}
+
+fn pick_open<S>(
+    balance: Balance,
+    turns: &Mutex<()>,
+    snapshot: &Snapshot<S>,
+    tried: &[Arc<Entry<S>>],
+    now: u64,
+) -> Option<Picked<S>> {
     // A member can be ejected between being chosen and being entered: it is then no candidate any more.
     for _ in snapshot.entries.iter() {
         let chosen = match balance {
@@ -55,7 +78,7 @@ pub(in super::super) fn pick<S>(
             return Some((chosen.clone(), attempt));
         }
     }
-    last_resort(snapshot, tried)
+    None
 }
 
 /// The member that a cookie names, if it takes the request.
