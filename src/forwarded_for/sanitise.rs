@@ -47,7 +47,9 @@ fn keep_from(headers: &mut HeaderMap, name: &HeaderName, span: Span) {
         .filter_map(|(index, value)| match count.saturating_sub(index).checked_sub(1)? {
             line if line > span.line => None,
             line if line == span.line && span.start > 0 => {
-                HeaderValue::from_bytes(value.as_bytes().get(span.start..)?).ok()
+                let mut kept = HeaderValue::from_bytes(value.as_bytes().get(span.start..)?).ok()?;
+                kept.set_sensitive(value.is_sensitive());
+                Some(kept)
             }
             _ => Some(value.clone()),
         })

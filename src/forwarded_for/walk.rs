@@ -80,14 +80,16 @@ impl Config {
             },
         }
         match self.claims(&stop, headers, &mut walk.proxied) {
-            Ok(claims) => walk.claims = claims,
+            Ok(claims) => {
+                walk.claims = claims;
+                walk.source = stop.client.map(|(element, _)| element.into());
+            }
             Err(outcome) => {
                 walk.proxied = Proxied::new(outcome, self.listener_scheme);
                 walk.proxied.trusted_hops = stop.trusted_hops;
                 walk.is_refused = true;
             }
         }
-        walk.source = stop.client.map(|(element, _)| element.into());
         walk
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
+use super::short_text::ShortText;
 use crate::literal::literal;
 
 /// The path under which an application is mounted: empty, or `/a/b` without a slash at the end.
@@ -23,7 +23,7 @@ use crate::literal::literal;
 /// # Ok::<(), tower_proxied::PathPrefixError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PathPrefix(Arc<str>);
+pub struct PathPrefix(ShortText);
 
 impl PathPrefix {
     /// Longer ones are refused.
@@ -31,7 +31,7 @@ impl PathPrefix {
 
     /// No prefix: the application stands at the root.
     pub fn root() -> Self {
-        Self(Arc::default())
+        Self(ShortText::new(""))
     }
 
     /// Reads a prefix; slashes at the end do not count.
@@ -40,7 +40,7 @@ impl PathPrefix {
     ///
     /// What is no safe prefix; the error holds the text.
     pub fn parse(text: &str) -> Result<Self, PathPrefixError> {
-        canonical(text).map(|path| Self(path.into())).ok_or_else(|| PathPrefixError { text: text.into() })
+        canonical(text).map(Self).ok_or_else(|| PathPrefixError { text: text.into() })
     }
 
     /// For literals.
@@ -69,7 +69,7 @@ impl PathPrefix {
         } else if below.is_root() {
             self.clone()
         } else {
-            Self([self.as_str(), below.as_str()].concat().into())
+            Self(ShortText::concat(self.as_str(), below.as_str()))
         }
     }
 }
@@ -114,41 +114,53 @@ impl fmt::Display for PathPrefixError {
 
 impl std::error::Error for PathPrefixError {}
 
-fn canonical(text: &str) -> Option<String> {
+fn canonical(text: &str) -> Option<ShortText> {
     let path = text.trim_end_matches('/');
     if path.is_empty() {
-        return matches!(text, "" | "/").then(String::new);
+        return matches!(text, "" | "/").then(|| ShortText::new(""));
     }
-    if path.len() > PathPrefix::MAX_LEN {
-        return None;
-    }
-    let mut canonical = String::with_capacity(path.len());
+    let mut canonical = Canonical { bytes: [0; PathPrefix::MAX_LEN], length: 0 };
     for segment in path.strip_prefix('/')?.split('/') {
-        canonical.push('/');
-        let start = canonical.len();
+        canonical.push(b'/')?;
+        let start = canonical.length;
         push_segment(&mut canonical, segment.as_bytes())?;
-        if matches!(canonical.get(start..), None | Some("" | "." | "..")) {
+        if matches!(canonical.bytes.get(start..canonical.length), None | Some(b"" | b"." | b"..")) {
             return None;
         }
     }
-    Some(canonical)
+    let bytes = canonical.bytes.get(..canonical.length)?;
+    std::str::from_utf8(bytes).ok().map(ShortText::new)
 }
 
-fn push_segment(canonical: &mut String, mut segment: &[u8]) -> Option<()> {
+/// A prefix in the making.
+struct Canonical {
+    bytes: [u8; PathPrefix::MAX_LEN],
+    length: usize,
+}
+
+impl Canonical {
+    fn push(&mut self, byte: u8) -> Option<()> {
+        *self.bytes.get_mut(self.length)? = byte;
+        self.length = self.length.checked_add(1)?;
+        Some(())
+    }
+}
+
+fn push_segment(canonical: &mut Canonical, mut segment: &[u8]) -> Option<()> {
     while let Some((byte, rest)) = segment.split_first() {
         segment = rest;
         if *byte != b'%' {
-            canonical.push(is_plain(*byte).then_some(char::from(*byte))?);
+            canonical.push(is_plain(*byte).then_some(*byte)?)?;
             continue;
         }
         let (hex, rest) = segment.split_at_checked(2)?;
         segment = rest;
         match triplet(hex)? {
-            byte if is_unreserved(byte) => canonical.push(char::from(byte)),
+            byte if is_unreserved(byte) => canonical.push(byte)?,
             b'/' | b'\\' | 0..=0x1f | 0x7f => return None,
             _ => {
-                canonical.push('%');
-                canonical.extend(hex.iter().map(|digit| char::from(digit.to_ascii_uppercase())));
+                canonical.push(b'%')?;
+                hex.iter().try_for_each(|digit| canonical.push(digit.to_ascii_uppercase()))?;
             }
         }
     }

@@ -24,6 +24,21 @@ impl ShortText {
         }
     }
 
+    /// One text and then the other.
+    pub(crate) fn concat(first: &str, second: &str) -> Self {
+        let mut bytes = [0; Self::INLINE];
+        let length = first.len().saturating_add(second.len());
+        let halves = bytes.get_mut(..length).and_then(|bytes| bytes.split_at_mut_checked(first.len()));
+        match (halves, u8::try_from(length)) {
+            (Some((start, end)), Ok(length)) => {
+                start.copy_from_slice(first.as_bytes());
+                end.copy_from_slice(second.as_bytes());
+                Self::Inline { length, bytes }
+            }
+            _ => Self::Shared([first, second].concat().into()),
+        }
+    }
+
     /// ASCII letters in lower case.
     pub(crate) fn lower_case(text: &str) -> Self {
         match Self::new(text) {
@@ -81,6 +96,7 @@ mod tests {
             let text = "\u{e9}A".repeat(length).chars().take(length).collect::<String>();
             assert_eq!(*ShortText::new(&text), *text, "{length}");
             assert_eq!(*ShortText::lower_case(&text), *text.to_ascii_lowercase(), "{length}");
+            assert_eq!(*ShortText::concat(&text, "/b"), *format!("{text}/b"), "{length}");
         }
         assert!(matches!(ShortText::new(&"a".repeat(62)), ShortText::Inline { .. }));
         assert!(matches!(ShortText::new(&"a".repeat(63)), ShortText::Shared(_)));
