@@ -106,6 +106,10 @@ fn ambiguous_or_unreadable_is_refused_and_never_nobody() {
         ("\u{202e}nimda".as_bytes(), "IdentityMalformed"),
         ("ad\u{85}min".as_bytes(), "IdentityMalformed"),
         (b"ad\tmin", "IdentityMalformed"),
+        ("admin\u{a0}".as_bytes(), "IdentityMalformed"),
+        ("\u{3000}admin".as_bytes(), "IdentityMalformed"),
+        ("admin\u{2028}".as_bytes(), "IdentityMalformed"),
+        ("Ann\u{a0}Lee".as_bytes(), "Ann\u{a0}Lee"),
         (&[b'a'; 257], "IdentityMalformed"),
         (b"(null)", "Absent"),
         (b" \t", "Absent"),
@@ -209,6 +213,27 @@ fn exempt_paths_are_never_refused() {
     assert!(malformed.headers.is_empty());
     let mut elsewhere = parts(STRANGER, &[]);
     assert_eq!(outcome(&config, &mut elsewhere), "NotAuthenticated");
+}
+
+/// The proxy's encoding can carry a comma, the plain line that would be written cannot.
+#[test]
+fn an_exempt_path_is_not_refused_for_a_user_who_cannot_be_written() {
+    let config = config(
+        builder()
+            .encoding(Encoding::Rfc2047)
+            .forward_canonical()
+            .strip_authorization()
+            .keep(USER)
+            .exempt_path("/healthz"),
+    );
+    let lines: &[(&str, &[u8])] =
+        &[("remote-user", b"=?utf-8?q?a=2Cb?="), ("remote-groups", b"dev"), ("authorization", b"Basic eA==")];
+    let mut elsewhere = parts(PROXY, lines);
+    assert_eq!(outcome(&config, &mut elsewhere), "IdentityMalformed");
+    let mut exempt = parts(PROXY, lines);
+    exempt.uri = "/healthz".parse().unwrap();
+    assert_eq!(outcome(&config, &mut exempt), "Exempt");
+    assert_eq!(exempt.headers.keys().collect::<Vec<_>>(), [AUTHORIZATION]);
 }
 
 const USER: HeaderName = HeaderName::from_static("remote-user");
