@@ -67,6 +67,24 @@ fn a_proof_sees_no_stale_identity() {
 }
 
 #[test]
+fn the_peer_stands_where_the_server_left_it() {
+    #[derive(Clone)]
+    struct Connection(PeerAddr);
+
+    let config =
+        config(builder().peer_from(|extensions| extensions.get::<Connection>().map(|found| found.0)));
+    let connection = |peer: &str| Connection(PeerAddr::Tcp(peer.parse().unwrap()));
+    let lines: &[(&str, &[u8])] = &[("remote-user", b"alice")];
+    let mut by_proxy = parts(STRANGER, lines);
+    by_proxy.extensions.insert(connection(PROXY));
+    assert_eq!(outcome(&config, &mut by_proxy), "alice");
+    let mut by_stranger = parts(PROXY, lines);
+    by_stranger.extensions.insert(connection(STRANGER));
+    assert_eq!(outcome(&config, &mut by_stranger), "Unproven");
+    assert_eq!(outcome(&config, &mut parts(PROXY, lines)), "NoPeer");
+}
+
+#[test]
 fn aliases_of_own_names_go_behind_a_proven_proxy_too() {
     let login = HeaderName::from_static("x_acme_login");
     let config = config(builder().user_header(login).extra_prefix("x-acme-attribute-"));
