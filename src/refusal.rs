@@ -262,6 +262,7 @@ mod tests {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["grpc-status"], "7");
         assert_eq!(response.headers()["content-type"], "application/grpc");
+        assert_eq!(response.headers()["cache-control"], "no-store");
     }
 
     #[test]

@@ -273,6 +273,9 @@ impl Unit for Config {
     type Owed = Nothing;
 
     fn on_request(&self, parts: &mut request::Parts) -> Result<Nothing, Refusal> {
+        // Another layer left them for its own reasons: a path that is exempt here carries none.
+        parts.extensions.remove::<PublicUrl>();
+        parts.extensions.remove::<Site>();
         let Some((public, site)) = self.stands(parts)? else { return Ok(Nothing) };
         if self.rewrites_host {
             rewrite::rewrite_host(parts, public.origin())?;
@@ -450,7 +453,13 @@ mod tests {
                 Ok::<_, Infallible>(response)
             });
         let call = async |path: &str, host: &str| {
-            let request = Request::get(path).header("host", host).body(()).unwrap();
+            let stale = PublicUrl::from_static("https://stale.example");
+            let request = Request::get(path)
+                .header("host", host)
+                .extension(stale.clone())
+                .extension(Site::new("stale", stale))
+                .body(())
+                .unwrap();
             service.clone().oneshot(request).await.unwrap().into_parts().0
         };
 
@@ -465,6 +474,7 @@ mod tests {
         let healthz = call("/healthz", "10.0.3.17").await;
         assert_eq!(healthz.status, 200);
         assert_eq!(healthz.extensions.get::<PublicUrl>(), None);
+        assert!(healthz.extensions.get::<Site>().is_none());
         assert_eq!(call("/healthz/", "10.0.3.17").await.status, 421);
     }
 

@@ -268,12 +268,13 @@ impl PublicUrl {
     /// # Ok::<(), http::Error>(())
     /// ```
     pub fn current(&self, parts: &request::Parts) -> String {
-        let path = |path: Option<&PathAndQuery>| match path.map(PathAndQuery::as_str) {
-            Some(path) if path.starts_with('/') => path.to_owned(),
+        let path = |path: Option<&PathAndQuery>| match path {
+            // It prints a slash before a query that has none, as `http://host?query` means it.
+            Some(path) if path.path().starts_with('/') => path.to_string(),
             _ => String::new(),
         };
         match parts.extensions.get::<ScriptName>() {
-            Some(script_name) if script_name.public_path.as_str().starts_with('/') => {
+            Some(script_name) if script_name.public_path.path().starts_with('/') => {
                 format!("{}{}", self.origin, script_name.public_path)
             }
             _ => format!("{self}{}", path(parts.uri.path_and_query())),
@@ -422,6 +423,7 @@ mod tests {
         };
         assert_eq!(current("/x?", None), "https://example.com/app/x?");
         assert_eq!(current("http://evil.example/x", None), "https://example.com/app/x");
+        assert_eq!(current("http://evil.example?x", None), "https://example.com/app/?x");
         assert_eq!(current("*", None), "https://example.com/app");
         assert_eq!(current("db.example:5432", None), "https://example.com/app");
         assert_eq!(current("/x", Some("/%61pp//x")), "https://example.com/%61pp//x");

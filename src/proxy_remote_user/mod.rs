@@ -13,8 +13,8 @@
 //!    for nobody) is [`Anonymous::Absent`].
 //! 4. Proven, but ambiguous or unreadable: 400, [`RefusalKind::IdentityMalformed`]. That is: several lines, a comma
 //!    in the user's name (two lines that were merged), several user headers that disagree, bytes that the
-//!    [`Encoding`] does not allow, a control or format character (Unicode Cc, Cf), a value or a list that is too
-//!    long. It is never a guess, and never nobody: an application may show more to nobody.
+//!    [`Encoding`] does not allow, a control or format character (Unicode Cc, Cf), white space of any kind at its
+//!    ends once it is decoded, a value or a list that is too long. It is never a guess, and never nobody: an application may show more to nobody.
 //! 5. Not proven: [`Anonymous::Unproven`], or [`Anonymous::NoPeer`] where the server says nothing of the peer; 403
 //!    with [`OnForged::Refuse`] where identity headers are there.
 //! 6. Nobody, and [`required`](ProxyRemoteUserBuilder::required): 401 with `WWW-Authenticate`.
@@ -191,24 +191,27 @@ impl Unit for builder::Config {
         let is_exempt = self.exempt.contains(parts);
         let judged = self.judge(parts);
         self.drain(&mut parts.headers, judged.as_ref().is_ok_and(|judged| judged.is_proven));
-        let identity = match judged {
+        let mut identity = match judged {
             Ok(judged) => judged.identity,
             Err(_) if is_exempt => Identity::Anonymous(Anonymous::Exempt),
             Err(refusal) => return Err(refusal.into()),
         };
+        if let (Identity::User(user), true) = (&identity, self.forwards_canonical) {
+            unlist(&mut parts.headers, |name| self.protects(name));
+            if self.fields.write(user, &mut parts.headers).is_err() {
+                if !is_exempt {
+                    return Err(RefusalKind::IdentityMalformed.into());
+                }
+                self.drain(&mut parts.headers, false);
+                identity = Identity::Anonymous(Anonymous::Exempt);
+            }
+        }
         match &identity {
-            Identity::User(user) => {
-                if self.strips_authorization {
-                    parts.headers.remove(header::AUTHORIZATION);
-                }
-                if self.forwards_canonical {
-                    unlist(&mut parts.headers, |name| self.protects(name));
-                    let written = self.fields.write(user, &mut parts.headers);
-                    written.map_err(|_| RefusalKind::IdentityMalformed)?;
-                }
+            Identity::User(_) if self.strips_authorization => {
+                parts.headers.remove(header::AUTHORIZATION);
             }
             Identity::Anonymous(_) if self.is_required && !is_exempt => return Err(self.refuse_nobody()),
-            Identity::Anonymous(_) => {}
+            Identity::User(_) | Identity::Anonymous(_) => {}
         }
         parts.extensions.insert(identity);
         Ok(Nothing)

@@ -390,6 +390,9 @@ mod tests {
             (&["old-old-old-old-ole"], false),
             (&["new-new-new-new-new", "guess"], false),
             (&["new-new-new-new-new", "new-new-new-new-new"], false),
+            (&["new-new-new-new-new, guess"], false),
+            (&["guess, new-new-new-new-new"], false),
+            (&[" new-new-new-new-new\t"], true),
             (&[], false),
         ] {
             assert_eq!(proof.check(None, &parts(lines)).is_some(), is_proven, "{lines:?}");

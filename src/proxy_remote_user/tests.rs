@@ -67,6 +67,24 @@ fn a_proof_sees_no_stale_identity() {
 }
 
 #[test]
+fn the_peer_stands_where_the_server_left_it() {
+    #[derive(Clone)]
+    struct Connection(PeerAddr);
+
+    let config =
+        config(builder().peer_from(|extensions| extensions.get::<Connection>().map(|found| found.0)));
+    let connection = |peer: &str| Connection(PeerAddr::Tcp(peer.parse().unwrap()));
+    let lines: &[(&str, &[u8])] = &[("remote-user", b"alice")];
+    let mut by_proxy = parts(STRANGER, lines);
+    by_proxy.extensions.insert(connection(PROXY));
+    assert_eq!(outcome(&config, &mut by_proxy), "alice");
+    let mut by_stranger = parts(PROXY, lines);
+    by_stranger.extensions.insert(connection(STRANGER));
+    assert_eq!(outcome(&config, &mut by_stranger), "Unproven");
+    assert_eq!(outcome(&config, &mut parts(PROXY, lines)), "NoPeer");
+}
+
+#[test]
 fn aliases_of_own_names_go_behind_a_proven_proxy_too() {
     let login = HeaderName::from_static("x_acme_login");
     let config = config(builder().user_header(login).extra_prefix("x-acme-attribute-"));
@@ -106,6 +124,10 @@ fn ambiguous_or_unreadable_is_refused_and_never_nobody() {
         ("\u{202e}nimda".as_bytes(), "IdentityMalformed"),
         ("ad\u{85}min".as_bytes(), "IdentityMalformed"),
         (b"ad\tmin", "IdentityMalformed"),
+        ("admin\u{a0}".as_bytes(), "IdentityMalformed"),
+        ("\u{3000}admin".as_bytes(), "IdentityMalformed"),
+        ("admin\u{2028}".as_bytes(), "IdentityMalformed"),
+        ("Ann\u{a0}Lee".as_bytes(), "Ann\u{a0}Lee"),
         (&[b'a'; 257], "IdentityMalformed"),
         (b"(null)", "Absent"),
         (b" \t", "Absent"),
@@ -209,6 +231,27 @@ fn exempt_paths_are_never_refused() {
     assert!(malformed.headers.is_empty());
     let mut elsewhere = parts(STRANGER, &[]);
     assert_eq!(outcome(&config, &mut elsewhere), "NotAuthenticated");
+}
+
+/// The proxy's encoding can carry a comma, the plain line that would be written cannot.
+#[test]
+fn an_exempt_path_is_not_refused_for_a_user_who_cannot_be_written() {
+    let config = config(
+        builder()
+            .encoding(Encoding::Rfc2047)
+            .forward_canonical()
+            .strip_authorization()
+            .keep(USER)
+            .exempt_path("/healthz"),
+    );
+    let lines: &[(&str, &[u8])] =
+        &[("remote-user", b"=?utf-8?q?a=2Cb?="), ("remote-groups", b"dev"), ("authorization", b"Basic eA==")];
+    let mut elsewhere = parts(PROXY, lines);
+    assert_eq!(outcome(&config, &mut elsewhere), "IdentityMalformed");
+    let mut exempt = parts(PROXY, lines);
+    exempt.uri = "/healthz".parse().unwrap();
+    assert_eq!(outcome(&config, &mut exempt), "Exempt");
+    assert_eq!(exempt.headers.keys().collect::<Vec<_>>(), [AUTHORIZATION]);
 }
 
 const USER: HeaderName = HeaderName::from_static("remote-user");

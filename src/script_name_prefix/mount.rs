@@ -63,19 +63,14 @@ impl Mode {
 
 impl Mount {
     fn kept(parts: &request::Parts, prefix: &PathPrefix) -> Option<Self> {
-        let arrived = parts.uri.path_and_query()?;
+        let arrived = arrived(parts)?;
         let below = path::strip_prefix(arrived.path().as_bytes(), prefix)?;
-        Some(Self {
-            public: prefix.clone(),
-            received: None,
-            is_arrived_public: true,
-            below_at: arrived.path().len().saturating_sub(below.len()),
-            arrived: arrived.clone(),
-        })
+        let below_at = arrived.path().len().saturating_sub(below.len());
+        Some(Self { public: prefix.clone(), received: None, is_arrived_public: true, arrived, below_at })
     }
 
     fn stripped(parts: &request::Parts, prefix: PathPrefix) -> Option<Self> {
-        let arrived = parts.uri.path_and_query()?.clone();
+        let arrived = arrived(parts)?;
         let is_arrived_public = prefix.is_root();
         Some(Self { public: prefix, received: None, is_arrived_public, arrived, below_at: 0 })
     }
@@ -116,4 +111,10 @@ impl Mount {
     pub(super) fn with_slash(&self) -> String {
         format!("{}/{}", self.public, self.below_with_query())
     }
+}
+
+/// `http://host?query` asks for `/` (RFC 9110, section 4.2.3).
+fn arrived(parts: &request::Parts) -> Option<PathAndQuery> {
+    let arrived = parts.uri.path_and_query()?;
+    if arrived.as_str().starts_with('/') { Some(arrived.clone()) } else { arrived.to_string().parse().ok() }
 }

@@ -31,6 +31,17 @@ fn absolute_form_keeps_its_authority() {
     assert_eq!(script_name(&parts), ("/app", "/app//x?y"));
 }
 
+#[test]
+fn absolute_form_without_a_path_asks_for_the_root() {
+    let mut kept = parts("http://example.com?x");
+    serve(&ScriptNamePrefixLayer::proxy_keeps(PathPrefix::root()), &mut kept).unwrap();
+    assert_eq!((kept.uri.to_string().as_str(), script_name(&kept)), ("http://example.com/?x", ("", "/?x")));
+    let mut stripped = parts("http://example.com?x");
+    serve(&ScriptNamePrefixLayer::proxy_strips(app()), &mut stripped).unwrap();
+    assert_eq!(stripped.uri, "http://example.com/?x");
+    assert_eq!(script_name(&stripped), ("/app", "/app/?x"));
+}
+
 /// A WebSocket over HTTP/2 is a CONNECT with a path (RFC 8441, section 4).
 #[test]
 fn extended_connect_has_a_path() {

@@ -165,6 +165,25 @@ mod tests {
         assert_eq!(restored(b"\"a b\".http-1").unwrap(), b"\"a b\"");
     }
 
+    /// A route on a logout would be a session that the application never gave.
+    #[test]
+    fn only_the_session_gets_the_route() {
+        let layer = RouteSuffixLayer::new("sessionid", "http-1").unwrap();
+        for (line, expected) in [
+            ("sessionid=a; Path=/", "sessionid=a.http-1; Path=/"),
+            ("sessionid=\"\"; Max-Age=0", "sessionid=\"\"; Max-Age=0"),
+            ("sessionid=a; Max-Age=0", "sessionid=a; Max-Age=0"),
+            ("sessionid=; Path=/", "sessionid=; Path=/"),
+            ("SessionId=a", "SessionId=a"),
+            ("sessionid2=a", "sessionid2=a"),
+            ("x=1; sessionid=a", "x=1; sessionid=a"),
+        ] {
+            let response = Response::builder().header("set-cookie", line).body(()).unwrap();
+            let suffix = Suffix(Some(layer.config.as_deref().unwrap().clone()));
+            assert_eq!(suffix.settle(response).headers()["set-cookie"], expected, "{line}");
+        }
+    }
+
     #[test]
     fn names_are_checked() {
         assert_eq!(RouteSuffixLayer::new("a b", "r").unwrap_err().item(), "a b");

@@ -234,7 +234,10 @@ fn change_lines(
             None => Some(old),
             Some((_, line)) if line.is_empty() => None,
             // Made of bytes of header values, it is one.
-            Some((_, line)) => HeaderValue::from_maybe_shared(Bytes::from(line)).ok(),
+            Some((_, line)) => HeaderValue::from_maybe_shared(Bytes::from(line)).ok().map(|mut value| {
+                value.set_sensitive(old.is_sensitive());
+                value
+            }),
         };
         if let Some(value) = value {
             headers.append(name, value);
@@ -322,6 +325,22 @@ mod tests {
         ] {
             assert!(!is_deletion(line), "{line}");
         }
+    }
+
+    /// What an outer layer marked is not shown by Debug further in either.
+    #[test]
+    fn a_sensitive_line_stays_sensitive() {
+        let mut headers = HeaderMap::new();
+        let line = |text: &str, is_sensitive| {
+            let mut value: HeaderValue = text.parse().unwrap();
+            value.set_sensitive(is_sensitive);
+            value
+        };
+        headers.append(header::COOKIE, line("R=secret", true));
+        headers.append(header::COOKIE, line("R=known", false));
+        change_all(&mut headers, b"R", |value| Change::Value([value, b".x"].concat()));
+        let seen: Vec<_> = headers.get_all(header::COOKIE).iter().map(|value| format!("{value:?}")).collect();
+        assert_eq!(seen, ["Sensitive", "\"R=known.x\""]);
     }
 
     #[test]
