@@ -55,10 +55,10 @@ macro_rules! kinds {
 kinds! {
     /// No peer information in the request's extensions: the service is wired wrongly.
     NoPeer => INTERNAL_SERVER_ERROR, "13",
-        "no peer address: serve with into_make_service_with_connect_info::<PeerAddr>(), or put PeerAddr::layer(..) around each connection";
+        "no peer address. axum: serve with into_make_service_with_connect_info::<PeerAddr>(), feature axum. tonic: feature tonic, with TLS tonic-tls. Else: PeerAddr::layer(..) around each connection";
     /// Something needs the extension that `ForwardedFor` leaves, and it did not run.
     ProxiedMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: ForwardedForLayer must stand outside of what reads Proxied, such as use_proxied() and from_proxied()";
+        "layer missing: ForwardedForLayer must stand outside of what reads Proxied: ForceHttpsBody without secure_when(..), use_proxied(), from_proxied()";
     /// Something needs the extension that `ForcedHost` leaves, and it did not run, or not for this path.
     PublicUrlMissing => INTERNAL_SERVER_ERROR, "13",
         "layer missing: ForcedHostLayer must stand outside of what reads PublicUrl; exempt paths have none";
@@ -106,6 +106,9 @@ kinds! {
     ForeignRealm => FORBIDDEN, "7", "the user is of a realm that is not accepted here";
     /// Nobody is logged in, and somebody must be.
     NotAuthenticated => UNAUTHORIZED, "16", "not authenticated: the proxy named no user";
+    /// Nobody is logged in since nothing proves that a proxy sent the request, and somebody must be.
+    NotProven => UNAUTHORIZED, "16",
+        "not authenticated: nothing proves that the request comes from the proxy; see the Proof of ProxyRemoteUserLayer";
     /// No Host and no `:authority`.
     HostMissing => BAD_REQUEST, "3", "host missing: the request names no host";
     /// A host that no grammar admits.

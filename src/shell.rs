@@ -60,8 +60,9 @@ pub(crate) fn report_no_peer() {}
 pub(crate) struct ExemptPaths(Vec<Box<str>>);
 
 impl ExemptPaths {
+    /// Every path starts with a slash.
     pub(crate) fn add(&mut self, path: &str) {
-        self.0.push(path.into());
+        self.0.push(format!("/{}", path.strip_prefix('/').unwrap_or(path)).into());
     }
 
     pub(crate) fn contains(&self, parts: &request::Parts) -> bool {
@@ -84,7 +85,8 @@ macro_rules! shell {
         }
 
         impl $Layer {
-            /// A layer of the same type that is switched off.
+            /// A layer of the same type that is switched off: for configuration at run time, since the services of
+            /// `tower::util::option_layer` answer with two types of bodies.
             pub fn disabled() -> Self {
                 Self { config: None }
             }

@@ -10,7 +10,10 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_proxied::{Identity, PeerAddr, Proxied, PublicUrl, Refusal, ScriptName};
+use tower_proxied::{
+    ForcedHostLayer, Identity, PathPrefix, PeerAddr, Proxied, PublicUrl, Refusal, ScriptName,
+    ScriptNamePrefixLayer,
+};
 
 /// What the inner service sees of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,5 +142,22 @@ proptest! {
         let mut forged = plain();
         forged.headers_mut().extend(lines);
         prop_assert_eq!(serve(stranger(), forged).1, serve(stranger(), plain()).1);
+    }
+}
+
+#[tokio::test]
+async fn the_prefix_is_in_links_whichever_of_the_two_layers_stands_outside() {
+    let host = ForcedHostLayer::fixed(PublicUrl::from_static("https://www.example.org"));
+    let prefix = ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps"));
+    let told = service_fn(|request: Request<()>| async move {
+        let public = request.extensions().get::<PublicUrl>().unwrap();
+        let told = format!("{} {}", public.absolute("/x").unwrap(), request.uri());
+        Ok::<_, Infallible>(Response::new(told))
+    });
+    let asked = || Request::builder().uri("/webapps/page").body(()).unwrap();
+    let inside = host.layer(prefix.layer(told)).oneshot(asked()).await.unwrap().into_body();
+    let outside = prefix.layer(host.layer(told)).oneshot(asked()).await.unwrap().into_body();
+    for body in [inside.collect().await.unwrap(), outside.collect().await.unwrap()] {
+        assert_eq!(body.to_bytes(), "https://www.example.org/webapps/x /page");
     }
 }

@@ -103,6 +103,7 @@ pub use crate::body::ResponseBody;
 use crate::forwarded_for::Proxied;
 use crate::future::Nothing;
 use crate::refusal::{Refusal, RefusalKind};
+use crate::script_name_prefix::ScriptName;
 use crate::shell::{ExemptPaths, Unit, edit, shell};
 use crate::wire::host::{HostPort, Scheme};
 use crate::wire::path::PathPrefix;
@@ -276,7 +277,13 @@ impl Unit for Config {
         // Another layer left them for its own reasons: a path that is exempt here carries none.
         parts.extensions.remove::<PublicUrl>();
         parts.extensions.remove::<Site>();
-        let Some((public, site)) = self.stands(parts)? else { return Ok(Nothing) };
+        let Some((mut public, site)) = self.stands(parts)? else { return Ok(Nothing) };
+        // Where ScriptNamePrefix stands outside, it had no public URL yet to complete.
+        if let Some(prefix) = parts.extensions.get::<ScriptName>().map(ScriptName::prefix)
+            && !prefix.is_root()
+        {
+            public = public.with_prefix(prefix.clone());
+        }
         if self.rewrites_host {
             rewrite::rewrite_host(parts, public.origin())?;
         }

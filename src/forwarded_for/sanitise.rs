@@ -36,11 +36,12 @@ impl Config {
 
 /// Cuts a field down to what stands at `span` and to the right of it.
 fn keep_from(headers: &mut HeaderMap, name: &HeaderName, span: Span) {
-    let Entry::Occupied(mut field) = headers.entry(name) else { return };
-    let count = field.iter().count();
+    // An entry reserves room for a new field: it is taken only where something must be cut.
+    let count = headers.get_all(name).iter().count();
     if count <= span.line.saturating_add(1) && span.start == 0 {
         return;
     }
+    let Entry::Occupied(mut field) = headers.entry(name) else { return };
     let kept: Vec<HeaderValue> = field
         .iter()
         .enumerate()

@@ -172,9 +172,12 @@ impl builder::Config {
         remove_where(headers, |name| self.protects(name) && !(keeps && self.keep.contains(name)));
     }
 
-    fn refuse_nobody(&self) -> Refusal {
-        Refusal::from(RefusalKind::NotAuthenticated)
-            .with_header(header::WWW_AUTHENTICATE, self.challenge.clone())
+    fn refuse_nobody(&self, why: Anonymous) -> Refusal {
+        let kind = match why {
+            Anonymous::Unproven | Anonymous::NoPeer => RefusalKind::NotProven,
+            _ => RefusalKind::NotAuthenticated,
+        };
+        Refusal::from(kind).with_header(header::WWW_AUTHENTICATE, self.challenge.clone())
     }
 }
 
@@ -210,7 +213,9 @@ impl Unit for builder::Config {
             Identity::User(_) if self.strips_authorization => {
                 parts.headers.remove(header::AUTHORIZATION);
             }
-            Identity::Anonymous(_) if self.is_required && !is_exempt => return Err(self.refuse_nobody()),
+            Identity::Anonymous(why) if self.is_required && !is_exempt => {
+                return Err(self.refuse_nobody(*why));
+            }
             Identity::User(_) | Identity::Anonymous(_) => {}
         }
         parts.extensions.insert(identity);

@@ -230,7 +230,8 @@ fn exempt_paths_are_never_refused() {
     assert_eq!(outcome(&config, &mut malformed), "Exempt");
     assert!(malformed.headers.is_empty());
     let mut elsewhere = parts(STRANGER, &[]);
-    assert_eq!(outcome(&config, &mut elsewhere), "NotAuthenticated");
+    assert_eq!(outcome(&config, &mut elsewhere), "NotProven");
+    assert_eq!(outcome(&config, &mut parts(PROXY, &[])), "NotAuthenticated");
 }
 
 /// The proxy's encoding can carry a comma, the plain line that would be written cannot.

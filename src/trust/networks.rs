@@ -50,7 +50,7 @@ impl TrustedProxies {
 
     /// `127.0.0.0/8` and `::1`.
     pub fn loopback() -> Self {
-        Self::from_ranges(vec![LOOPBACK_V4], vec![(1, 1)], false)
+        Self::from_ranges(vec![LOOPBACK_V4], vec![LOOPBACK_V6], false)
     }
 
     /// `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16` and `fc00::/7`.
@@ -77,13 +77,14 @@ impl TrustedProxies {
     /// # Errors
     ///
     /// An item with host bits set (`10.0.0.5/8`), of length zero (`/0`), a host name, a zone, blanks, an
-    /// empty text, or a mapped prefix that is no IPv4 network. The error names the item.
+    /// empty text, or a mapped prefix that is no IPv4 network; the error names the item. No item at all, which would
+    /// make every client the proxy itself.
     pub fn parse<I>(items: I) -> Result<Self, TrustedProxiesError>
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        items.into_iter().try_fold(Self::none(), |set, item| Ok(set | parse_item(item.as_ref(), range_of)?))
+        parse_all(items, range_of)
     }
 
     /// The same, but `0.0.0.0/0` stands for all of IPv4 (mapped addresses too) and `::/0` for all of IPv6. See
@@ -97,12 +98,15 @@ impl TrustedProxies {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let range_of = |network: IpNet| match network {
-            IpNet::V4(network) if network.prefix_len() == 0 => Ok(Range::V4((0, u32::MAX))),
-            IpNet::V6(network) if network.prefix_len() == 0 => Ok(Range::V6((0, u128::MAX))),
+        parse_all(items, |network| match network {
+            IpNet::V4(network) if network.addr().is_unspecified() && network.prefix_len() == 0 => {
+                Ok(Range::V4((0, u32::MAX)))
+            }
+            IpNet::V6(network) if network.addr().is_unspecified() && network.prefix_len() == 0 => {
+                Ok(Range::V6((0, u128::MAX)))
+            }
             network => range_of(network),
-        };
-        items.into_iter().try_fold(Self::none(), |set, item| Ok(set | parse_item(item.as_ref(), range_of)?))
+        })
     }
 
     /// The same for networks that were parsed elsewhere.
@@ -211,12 +215,11 @@ impl FromStr for TrustedProxies {
         if text.trim().is_empty() {
             return Err(Problem::Empty.of(text));
         }
-        text.split(',')
-            .flat_map(|part| match part.trim() {
-                "" => vec![""],
-                part => part.split_ascii_whitespace().collect(),
-            })
-            .try_fold(Self::none(), |set, item| Ok(set | parse_item(item, range_of)?))
+        let items = text.split(',').flat_map(|part| match part.trim() {
+            "" => vec![""],
+            part => part.split_ascii_whitespace().collect(),
+        });
+        parse_all(items, range_of)
     }
 }
 
@@ -237,8 +240,20 @@ impl TrustedProxiesError {
 impl fmt::Display for TrustedProxiesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let problem = match self.problem {
+            Problem::NoItem => {
+                return f.write_str(
+                    "no trusted proxy at all would make every client the proxy itself; say TrustedProxies::none() if that is meant",
+                );
+            }
             Problem::Empty => "it is empty",
             Problem::Syntax => "it is neither an address, a network, `loopback`, `private` nor `unix:`",
+            Problem::Name => {
+                "host names are not resolved; write the address, or `loopback`, `private`, `unix:`"
+            }
+            Problem::Several => {
+                "it is more than one item; give them one by one, or parse the whole text as a TrustedProxies"
+            }
+            Problem::Port => "an address has no port and no brackets here",
             Problem::HostBits => "it has host bits set; write the network, or the address alone",
             Problem::Everyone => {
                 "it holds every address; say TrustedProxies::everyone_dangerously() if that is meant"
@@ -253,8 +268,12 @@ impl std::error::Error for TrustedProxiesError {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Problem {
+    NoItem,
     Empty,
     Syntax,
+    Name,
+    Several,
+    Port,
     HostBits,
     Everyone,
     Straddles,
@@ -272,28 +291,85 @@ enum Range {
 }
 
 const LOOPBACK_V4: (u32, u32) = (0x7f00_0000, 0x7fff_ffff);
+const LOOPBACK_V6: (u128, u128) = (1, 1);
 const PRIVATE_V4: [(u32, u32); 3] =
     [(0x0a00_0000, 0x0aff_ffff), (0xac10_0000, 0xac1f_ffff), (0xc0a8_0000, 0xc0a8_ffff)];
 const PRIVATE_V6: (u128, u128) = (0xfc << 120, (0xfe << 120) - 1);
 const MAPPED_BLOCK: (u128, u128) = (0xffff_0000_0000, 0xffff_ffff_ffff);
 
-fn parse_item(
-    item: &str,
+fn parse_all<I>(
+    items: I,
     range_of: impl Fn(IpNet) -> Result<Range, Problem>,
-) -> Result<TrustedProxies, TrustedProxiesError> {
-    match item {
-        "" => return Err(Problem::Empty.of(item)),
-        "loopback" => return Ok(TrustedProxies::loopback()),
-        "private" => return Ok(TrustedProxies::private()),
-        "unix:" => return Ok(TrustedProxies::unix()),
-        _ => {}
+) -> Result<TrustedProxies, TrustedProxiesError>
+where
+    I: IntoIterator,
+    I::Item: AsRef<str>,
+{
+    let mut read = Items::default();
+    for item in items {
+        let item = item.as_ref();
+        read.push(item, &range_of).map_err(|problem| problem.of(item))?;
     }
-    let range =
-        network(item).ok_or(Problem::Syntax).and_then(range_of).map_err(|problem| problem.of(item))?;
-    Ok(match range {
-        Range::V4(range) => TrustedProxies::from_ranges(vec![range], Vec::new(), false),
-        Range::V6(range) => TrustedProxies::from_ranges(Vec::new(), vec![range], false),
-    })
+    if read.is_empty() {
+        return Err(Problem::NoItem.of(""));
+    }
+    Ok(TrustedProxies::from_ranges(read.v4, read.v6, read.unix))
+}
+
+/// The items of a list, not yet sorted.
+#[derive(Default)]
+struct Items {
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
+    unix: bool,
+}
+
+impl Items {
+    fn push(
+        &mut self,
+        item: &str,
+        range_of: impl Fn(IpNet) -> Result<Range, Problem>,
+    ) -> Result<(), Problem> {
+        match item {
+            "" => return Err(Problem::Empty),
+            "loopback" => {
+                self.v4.push(LOOPBACK_V4);
+                self.v6.push(LOOPBACK_V6);
+            }
+            "private" => {
+                self.v4.extend(PRIVATE_V4);
+                self.v6.push(PRIVATE_V6);
+            }
+            "unix:" => self.unix = true,
+            _ => match network(item).ok_or_else(|| what_is_wrong_with(item)).and_then(range_of)? {
+                Range::V4(range) => self.v4.push(range),
+                Range::V6(range) => self.v6.push(range),
+            },
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty() && !self.unix
+    }
+}
+
+/// The likely mistake in what is no network.
+fn what_is_wrong_with(item: &str) -> Problem {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if item == "*" {
+        Problem::Everyone
+    } else if item.trim() != item {
+        Problem::Syntax
+    } else if item.contains([',', ' ', '\t']) {
+        Problem::Several
+    } else if item.starts_with('[') || item.parse::<std::net::SocketAddr>().is_ok() {
+        Problem::Port
+    } else if item.bytes().all(is_name) && item.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        Problem::Name
+    } else {
+        Problem::Syntax
+    }
 }
 
 /// An address, `address/length` or `address/netmask`; no leading zero in the length.
@@ -396,6 +472,19 @@ mod tests {
             assert!(error.to_string().contains(&format!("{item:?}")), "{error}");
         }
         assert!("".parse::<TrustedProxies>().is_err());
+        let nothing = TrustedProxies::parse(Vec::<String>::new()).unwrap_err();
+        assert!(nothing.to_string().contains("TrustedProxies::none()"), "{nothing}");
+        assert!(TrustedProxies::parse_dangerously(["10.0.0.0/0"]).is_err());
+        for (item, hint) in [
+            ("localhost", "not resolved"),
+            ("10.0.0.5, 10.0.0.6", "one by one"),
+            ("10.0.0.5:80", "no port"),
+            ("[::1]", "no brackets"),
+            ("*", "everyone_dangerously"),
+        ] {
+            let error = TrustedProxies::parse([item]).unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
+        }
         assert!("10.0.0.1,,10.0.0.2".parse::<TrustedProxies>().is_err());
     }
 

@@ -120,10 +120,14 @@ fn number(digits: &str) -> Option<u16> {
 /// The zone (`%eth0`) means something on one machine only.
 fn ipv6(text: &str) -> Option<Ipv6Addr> {
     match text.split_once('%') {
-        Some((_, "")) => None,
-        Some((address, _)) => address.parse().ok(),
+        // RFC 6874, section 2.
+        Some((address, zone)) => address.parse().ok().filter(|_| is_zone(zone)),
         None => text.parse().ok(),
     }
+}
+
+fn is_zone(zone: &str) -> bool {
+    !zone.is_empty() && zone.bytes().all(super::path::is_unreserved)
 }
 
 fn is_obfuscated(text: &str) -> bool {

@@ -94,9 +94,8 @@ impl Seen {
 /// What the layer says of itself where the case says `reason`.
 fn reason_in_our_words(reason: &str, refusal: Option<RefusalKind>) -> Result<String, String> {
     Ok(match reason {
-        "absent" | "unproven" | "no-peer-info" if refusal.is_some() => {
-            format!("{:?}", RefusalKind::NotAuthenticated)
-        }
+        "absent" if refusal.is_some() => format!("{:?}", RefusalKind::NotAuthenticated),
+        "unproven" | "no-peer-info" if refusal.is_some() => format!("{:?}", RefusalKind::NotProven),
         "absent" => format!("{:?}", Anonymous::Absent),
         "unproven" => format!("{:?}", Anonymous::Unproven),
         "no-peer-info" => format!("{:?}", Anonymous::NoPeer),
@@ -257,7 +256,10 @@ fn proof(given: &Value, config: &Value) -> Result<Proof, String> {
     let is_build = given.get("kind").is_some_and(|kind| kind == "build");
     let list = config.get("trusted").unwrap_or(&given["trusted"]);
     let items: Vec<&str> = list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect();
-    let mut trusted = TrustedProxies::parse(items).map_err(|error| error.to_string())?;
+    let mut trusted = match &items[..] {
+        [] => TrustedProxies::none(),
+        items => TrustedProxies::parse(items).map_err(|error| error.to_string())?,
+    };
     if config["trust_unix"] == true {
         trusted = trusted | TrustedProxies::unix();
     }

@@ -88,6 +88,9 @@ pub(crate) fn peer(value: &Value) -> Option<PeerAddr> {
 
 pub(crate) fn trusted(list: &Value) -> TrustedProxies {
     let items: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if items.is_empty() {
+        return TrustedProxies::none();
+    }
     TrustedProxies::parse(items).unwrap_or_else(|error| panic!("{error}"))
 }
 
