@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_proxied::Proxied;
 use tower_proxied::wire::forwarded::{self, ForwardedElement, Value};
 use tower_proxied::wire::list::{self, Element};
-use tower_proxied::wire::name::{FORWARDING, is_any_of};
+use tower_proxied::wire::name::FORWARDING;
 use tower_proxied::wire::node::Node;
 
 use self::inner::inner;
@@ -135,7 +135,8 @@ fn with(scenario: &Scenario, added: &[u8]) -> HeaderMap {
 fn own_line(line: &[u8]) -> Option<(HeaderName, &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-    is_any_of(&name, FORWARDING).then_some((name, &line[colon + 1..]))
+    let folded = name.as_str().replace(|char: char| !char.is_ascii_alphanumeric(), "-");
+    FORWARDING.contains(&&folded[..]).then_some((name, &line[colon + 1..]))
 }
 
 fn assert_stand_where_they_say(elements: &[Element<'_>], lines: &[&[u8]]) {
