@@ -84,7 +84,7 @@ kinds! {
         "duplicate field: a header that the proxy sets has more than one value; let the proxy replace what the client sent";
     /// A declared claim is absent.
     ClaimMissing => BAD_REQUEST, "3",
-        "forwarding header missing: the proxy is declared to write it; a client may have had it removed, or the declaration is wrong";
+        "forwarding header missing: the proxy is declared to write X-Forwarded-Proto, -Host, -Port or -Prefix, and one of those is absent; a client may have had it removed, or the declaration is wrong";
     /// A declared claim cannot be read.
     ClaimMalformed => BAD_REQUEST, "3",
         "forwarding header malformed: scheme, host, port or prefix as told by the proxy cannot be read";

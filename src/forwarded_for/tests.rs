@@ -161,8 +161,15 @@ fn explain_tells_each_hop_and_escapes() {
     );
     let hostile = layer().explain(Some(&peer(PROXY)), &headers(&[("x-forwarded-for", b"\xff<script>\t\"")]));
     assert!(hostile.contains(r#""\xff<script>\t\"": no address"#), "{hostile}");
-    assert!(hostile.ends_with("outcome Malformed: no client, refused"), "{hostile}");
+    assert!(hostile.ends_with("outcome Malformed: no client\nrefused"), "{hostile}");
     assert!(layer().explain(Some(&peer(STRANGER)), &lines).contains("not in the trusted set"));
+    assert_eq!(
+        layer().explain(None, &lines),
+        "no peer information: the service is wired wrongly\noutcome NoPeer: no client\nrefused"
+    );
+    let claims = headers(&[("x-forwarded-for", b"203.0.113.5"), ("x-forwarded-proto", b"https")]);
+    let told = layer().claims(Claims::none().scheme(Written::Set)).explain(Some(&peer(PROXY)), &claims);
+    assert!(told.ends_with("\nattested scheme https"), "{told}");
 }
 
 fn forwarding_lines() -> impl Strategy<Value = Vec<(HeaderName, HeaderValue)>> {

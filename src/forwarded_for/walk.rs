@@ -177,6 +177,7 @@ impl Config {
         text.push_str(match (self.checks_peer, is_trusted) {
             (false, _) => ": not checked (unchecked_hops)",
             (true, true) => ": a trusted proxy",
+            (true, false) if peer.is_none() => ": the service is wired wrongly",
             (true, false) => ": not in the trusted set, its forwarding headers are ignored",
         });
         if is_trusted {
@@ -214,8 +215,17 @@ impl Config {
             }
             None => text.push_str(": no client"),
         }
+        let mut claim = |name: &str, value: Option<&dyn std::fmt::Display>| {
+            if let Some(value) = value {
+                let _ = write!(text, "\nattested {name} {value}");
+            }
+        };
+        claim("scheme", proxied.scheme.attested().map(|scheme| scheme as _));
+        claim("host", proxied.host.attested().map(|host| host as _));
+        claim("port", proxied.port.attested().map(|port| port as _));
+        claim("prefix", proxied.prefix.attested().map(|prefix| prefix as _));
         if walk.is_refused {
-            text.push_str(", refused");
+            text.push_str("\nrefused");
         }
         text
     }
