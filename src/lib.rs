@@ -39,7 +39,8 @@
 //!
 //! Outermost first: [`ForwardedFor`] (the only one that reads forwarding headers), [`ProxyRemoteUser`] (so that nothing
 //! further in sees an identity header), [`ForcedHost`] (wants the attested host and scheme), [`ScriptNamePrefix`]
-//! (completes the public URL), [`ForceHttpsBody`] (wants scheme and own host). A layer that needs another's
+//! (completes the public URL; a 404 without a body is axum's own, of a router that this layer stands inside of),
+//! [`ForceHttpsBody`] (wants scheme and own host). A layer that needs another's
 //! extension and finds none answers 500 and names it.
 //!
 //! axum's `Router::layer` runs after routing. A layer that changes the path must stand outside of the router:

@@ -159,16 +159,33 @@ fn read_value<T>(value: Option<Value<'_>>, parse: impl Fn(&[u8]) -> Option<T>) -
     }
 }
 
-/// The front end whose usual recipe writes the claims.
+/// The front end whose usual recipe writes the claims. They were read off Apache httpd 2.4.71, nginx 1.22.1 and
+/// HAProxy 2.6.12.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Front {
-    /// Apache httpd: `RequestHeader set X-Forwarded-Proto expr=%{REQUEST_SCHEME}`; `X-Forwarded-Host` is appended to
-    /// what the client sent.
+    /// Apache httpd, which writes `X-Forwarded-For` by itself, and appends to the client's `X-Forwarded-Host`:
+    ///
+    /// ```text
+    /// RequestHeader set X-Forwarded-Proto expr=%{REQUEST_SCHEME}
+    /// ```
     Apache,
-    /// nginx: `proxy_set_header X-Forwarded-Proto $scheme` and `proxy_set_header X-Forwarded-Host $http_host`.
+    /// nginx:
+    ///
+    /// ```text
+    /// proxy_set_header X-Forwarded-For   $proxy_add_x_forwarded_for;
+    /// proxy_set_header X-Forwarded-Proto $scheme;
+    /// proxy_set_header X-Forwarded-Host  $http_host;
+    /// ```
     Nginx,
-    /// HAProxy: `http-request set-header` for both.
+    /// HAProxy:
+    ///
+    /// ```text
+    /// option forwardfor
+    /// http-request set-header X-Forwarded-Proto https if { ssl_fc }
+    /// http-request set-header X-Forwarded-Proto http if !{ ssl_fc }
+    /// http-request set-header X-Forwarded-Host %[req.fhdr(host)]
+    /// ```
     HaProxy,
 }
 

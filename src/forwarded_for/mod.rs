@@ -184,7 +184,8 @@ impl ForwardedForLayer {
         self.claims(front.into())
     }
 
-    /// A trusted proxy sent no address. [`OnNoClient::Anonymous`] unless said, for health probes.
+    /// A trusted proxy sent no address. [`OnNoClient::Anonymous`] unless said, for health probes: where claims are
+    /// declared, give the probe's path to `exempt_path` of the layers that use them, too.
     pub fn on_missing(mut self, policy: OnNoClient) -> Self {
         edit(&mut self.config, |config| config.on_missing = policy);
         self
