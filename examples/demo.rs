@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -193,7 +194,7 @@ async fn forgers(picture: &Picture, walk: &mut Walk) -> Result<(), Error> {
                 ),
                 ("nobody is logged in", saw.json["user"].is_null()),
                 (
-                    "nothing of it reached the application",
+                    "nothing of it reached the application; Connection names fields, and is the server's own affair",
                     !saw.has("6.6.6.6") && !saw.has("evil") && !saw.has("admin"),
                 ),
             ],
@@ -210,8 +211,8 @@ async fn forgers(picture: &Picture, walk: &mut Walk) -> Result<(), Error> {
     let answer = Browser::plain().get(to, None, "/webapps/me", &lines).await?;
     let saw = Saw::of(&answer);
     walk.show(Step {
-        title: "Another program on the front end's machine: the right address, but not the secret.",
-        sent: lines.iter().map(|(name, value)| format!("{name}: {value}")).collect(),
+        title: "Another program on the front end's machine, without the secret: its addresses are believed, its user is not.",
+        sent: sent_by_the_machine(to, &lines),
         saw: saw.lines(&["client", "user", "identity", "headers"]),
         back: vec![answer.status.to_string()],
         must: vec![(
@@ -224,7 +225,7 @@ async fn forgers(picture: &Picture, walk: &mut Walk) -> Result<(), Error> {
     let answer = Browser::plain().get(to, None, "/webapps/me", &lines).await?;
     walk.show(Step {
         title: "A front end that writes no addresses is a mistake, not a client.",
-        sent: lines.iter().map(|(name, value)| format!("{name}: {value}")).collect(),
+        sent: sent_by_the_machine(to, &lines),
         saw: vec!["nothing".into()],
         back: vec![answer.status.to_string(), answer.body.clone()],
         must: vec![
@@ -240,7 +241,7 @@ async fn where_does_it_live(picture: &Picture, walk: &mut Walk) -> Result<(), Er
     let answer = browser.get(picture.plain, picture.browser, "/webapps/redirect?to=/next", &[]).await?;
     walk.show(Step {
         title: "A redirect of an application that does not know its prefix.",
-        sent: vec!["GET /webapps/redirect?to=/next".into()],
+        sent: vec![format!("GET http://{}/webapps/redirect?to=/next", picture.plain)],
         saw: vec!["GET /redirect?to=/next".into(), "answers Location: /next".into()],
         back: shown(&answer, &["location"]),
         must: vec![("stays under the prefix", answer.header("location") == "/webapps/next")],
@@ -252,7 +253,7 @@ async fn where_does_it_live(picture: &Picture, walk: &mut Walk) -> Result<(), Er
         cookies.iter().any(|line| line.starts_with("flavour=") && line.ends_with("Path=/webapps"));
     walk.show(Step {
         title: "A cookie of an application that does not know its prefix.",
-        sent: vec!["GET /webapps/cookie?path=/".into()],
+        sent: vec![format!("GET http://{}/webapps/cookie?path=/", picture.plain)],
         saw: vec!["answers Set-Cookie: flavour=vanilla; Path=/".into()],
         back: cookies.iter().map(|line| format!("set-cookie: {line}")).collect(),
         must: vec![("for the prefix only", is_narrow)],
@@ -260,7 +261,7 @@ async fn where_does_it_live(picture: &Picture, walk: &mut Walk) -> Result<(), Er
     let answer = browser.get(picture.plain, picture.browser, "/webappsX", &[]).await?;
     walk.show(Step {
         title: "A path that only looks like the prefix.",
-        sent: vec!["GET /webappsX".into()],
+        sent: vec![format!("GET http://{}/webappsX", picture.plain)],
         saw: vec!["nothing".into()],
         back: vec![answer.status.to_string(), answer.body.clone()],
         must: vec![("not found", answer.status == 404)],
@@ -292,7 +293,7 @@ async fn no_mixed_content(picture: &Picture, walk: &mut Walk) -> Result<(), Erro
             .collect(),
         must: vec![
             (
-                "over http it is as the application wrote it",
+                "over http the page is as the application wrote it",
                 plain.body.contains("src=\"http://static.example/logo.png\""),
             ),
             (
@@ -403,6 +404,11 @@ async fn sticky_sessions(picture: &mut Picture, walk: &mut Walk) -> Result<(), E
     Ok(())
 }
 
+fn sent_by_the_machine(to: SocketAddr, lines: &[(&str, &str)]) -> Vec<String> {
+    let lines = lines.iter().map(|(name, value)| format!("{name}: {value}"));
+    std::iter::once(format!("from 127.0.0.1: GET http://{to}/webapps/me")).chain(lines).collect()
+}
+
 /// What the application says that it saw.
 struct Saw {
     json: Value,
@@ -433,15 +439,14 @@ impl Saw {
     fn lines(&self, names: &[&str]) -> Vec<String> {
         let mut lines = Vec::new();
         for name in names {
-            match self.json[*name].as_array() {
-                Some(headers) => lines.extend(headers.iter().map(|line| {
-                    format!(
-                        "  {}: {}",
-                        line[0].as_str().unwrap_or_default(),
-                        line[1].as_str().unwrap_or_default()
-                    )
-                })),
-                None => lines.push(format!("{name}: {}", self.text(name))),
+            let Some(headers) = self.json[*name].as_array() else {
+                lines.push(format!("{name}: {}", self.text(name)));
+                continue;
+            };
+            lines.push("headers left:".into());
+            for header in headers {
+                let [name, value] = [0, 1].map(|at| header[at].as_str().unwrap_or_default());
+                lines.push(format!("  {name}: {value}"));
             }
         }
         lines

@@ -126,7 +126,7 @@ impl fmt::Display for Picture {
         writeln!(f, "  |-- http --->  front end {:21}  -->  {}", self.plain, app("http-1"))?;
         writeln!(f, "  |              opaque cookie ROUTE              \\->  {}", app("http-2"))?;
         writeln!(f, "  `-- https -->  front end {:21}  -->  {}", self.secure, app("https-1"))?;
-        writeln!(f, "                 password; cookie sessionid=\u{2026}.route  \\->  {}", app("https-2"))?;
+        writeln!(f, "                 password; sessionid=\u{2026}.route     \\->  {}", app("https-2"))?;
         write!(f, "The applications are mounted under /webapps, and believe 127.0.0.1 only.")
     }
 }

@@ -52,10 +52,17 @@ impl Walk {
 fn column(head: &str, lines: &[String], width: usize) -> Vec<String> {
     let mut column = vec![head.to_owned(), "-".repeat(width)];
     for line in lines {
-        let chars: Vec<char> = line.chars().collect();
-        let mut pieces = chars.chunks(width - 2);
-        column.push(pieces.next().map(String::from_iter).unwrap_or_default());
-        column.extend(pieces.map(|piece| format!("  {}", String::from_iter(piece))));
+        let mut rest: Vec<char> = line.chars().collect();
+        let mut indent = 0;
+        while rest.len() + indent > width {
+            // Behind a blank or a slash, if there is one not too far to the left.
+            let room = width - indent;
+            let cut =
+                (room / 2..room).rev().find(|at| matches!(rest[*at], ' ' | '/')).map_or(room, |at| at + 1);
+            column.push(" ".repeat(indent) + &rest.drain(..cut).collect::<String>());
+            indent = 4;
+        }
+        column.push(" ".repeat(indent) + &rest.into_iter().collect::<String>());
     }
     column
 }
