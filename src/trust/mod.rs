@@ -7,11 +7,13 @@
 //! cost little more than ten. Cloning a set clones a reference.
 
 mod networks;
+mod parse;
 mod peer;
 #[cfg(feature = "reload")]
 mod shared;
 
-pub use networks::{TrustedProxies, TrustedProxiesError};
+pub use networks::TrustedProxies;
+pub use parse::TrustedProxiesError;
 pub use peer::{PeerAddr, PeerAddrLayer, WithPeerAddr};
 #[cfg(feature = "reload")]
 pub use shared::SharedProxies;
