@@ -118,10 +118,11 @@ impl SetForwardedLayer {
         self
     }
 
-    /// The prefix that this hop takes off the path: writes `X-Forwarded-Prefix`, unless it is the root. `Forwarded`
-    /// has no parameter for it.
+    /// The prefix that this hop takes off the path: writes `X-Forwarded-Prefix`, the root as `/`. In a chain of hops
+    /// each must say its own, also one that takes nothing off: a reader counts one value per hop. `Forwarded` has no
+    /// parameter for it.
     pub fn prefix(mut self, prefix: PathPrefix) -> Self {
-        edit(&mut self.config, |config| config.prefix = Some(prefix).filter(|prefix| !prefix.is_root()));
+        edit(&mut self.config, |config| config.prefix = Some(prefix));
         self
     }
 
@@ -212,6 +213,9 @@ impl Config {
                 Some((X_FORWARDED_PROTO, HeaderValue::from_static(proto))),
                 self.listener_port.map(|port| (X_FORWARDED_PORT, port.into())),
                 match &self.prefix {
+                    Some(prefix) if prefix.is_root() => {
+                        Some((X_FORWARDED_PREFIX, HeaderValue::from_static("/")))
+                    }
                     Some(prefix) => Some((X_FORWARDED_PREFIX, text(prefix.to_string())?)),
                     None => None,
                 },
