@@ -66,7 +66,7 @@
 //!
 //! | its body | who refused | why |
 //! |---|---|---|
-//! | none | axum: no route is of the path | the layer stands inside of the `Router`, which has routed by the path with the prefix; or [`Router::nest`](axum::Router::nest) strips the prefix a second time |
+//! | none | axum: no route is of the path | the layer stands inside of the `Router`, which has routed by the path with the prefix; or `Router::nest` strips the prefix a second time |
 //! | `not found: the path is outside of the prefix …` | this layer | the proxy has stripped it already ([`proxy_strips`](ScriptNamePrefixLayer::proxy_strips)), or the prefix is another one |
 //!
 //! If the proxy rewrites responses itself (`ProxyPassReverse`, `proxy_redirect`), do it in one place only.
