@@ -13,7 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_proxied::script_name_prefix::Bare;
+use tower_proxied::script_name_prefix::{AlreadyPrefixed, Bare};
 use tower_proxied::{PathPrefix, ScriptName, ScriptNamePrefixLayer};
 
 fn app() -> Router {
@@ -93,4 +93,37 @@ async fn the_extractor_names_the_missing_layer() {
     let page = fetch("GET", format!("{site}/x")).await;
     assert_eq!(page.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(text(page).await.contains("ScriptNamePrefixLayer"));
+}
+
+#[tokio::test]
+async fn whose_a_404_is_shows_in_its_body() {
+    let prefix = || ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps"));
+    let login = || Router::new().route("/login", get(async || "in"));
+    let outside = Router::new().fallback_service(ServiceBuilder::new().layer(prefix()).service(login()));
+    let inside = login().layer(prefix());
+    let twice = Router::new().fallback_service(
+        ServiceBuilder::new().layer(prefix()).service(Router::new().nest("/webapps", login())),
+    );
+    let (outside, inside, twice) = (serve(outside).await, serve(inside).await, serve(twice).await);
+
+    assert_eq!(text(fetch("GET", format!("{outside}/webapps/login")).await).await, "in");
+    for of_axum in [&inside, &twice] {
+        let response = fetch("GET", format!("{of_axum}/webapps/login")).await;
+        assert_eq!(response.status(), 404);
+        assert_eq!(text(response).await, "");
+    }
+    let of_the_layer = fetch("GET", format!("{outside}/login")).await;
+    assert_eq!(of_the_layer.status(), 404);
+    assert!(text(of_the_layer).await.starts_with("not found: the path is outside of the prefix "));
+}
+
+#[tokio::test]
+async fn two_layers_of_one_prefix_lose_a_level_unless_told() {
+    for (rule, location) in [(AlreadyPrefixed::Skip, "/a/home"), (AlreadyPrefixed::Always, "/a/a/home")] {
+        let prefix =
+            || ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/a")).already_prefixed(rule);
+        let app = ServiceBuilder::new().layer(prefix()).layer(prefix()).service(app());
+        let site = serve(Router::new().fallback_service(app)).await;
+        assert_eq!(fetch("GET", format!("{site}/a/a/login")).await.headers()["location"], location);
+    }
 }

@@ -110,6 +110,10 @@ shell! {
     /// Layer of [`ForceHttpsBody`]; see the [module](crate::force_https_body) for what it decides.
     layer ForceHttpsBodyLayer;
     /// Upgrades the URLs of https pages; see the [module](crate::force_https_body).
+    ///
+    /// It is a service where the `Data` of the inner service's response body is [`Bytes`], as it is with axum, hyper and
+    /// tonic. For another body map the data first, such as with `map_response_body` of tower-http and `map_frame` of
+    /// http-body-util.
     service ForceHttpsBody;
     unit Config, owes Upgrades;
 }
@@ -121,9 +125,9 @@ impl ForceHttpsBodyLayer {
     }
 
     /// With a policy that is shared with [`upgrade_fragment`] or an [`Upgrader`].
-    pub fn with_policy(policy: UpgradePolicy) -> Self {
+    pub fn with_policy(policy: impl Into<Arc<UpgradePolicy>>) -> Self {
         Config {
-            policy: Arc::new(policy),
+            policy: policy.into(),
             secure_when: None,
             asks_browser: false,
             exempt: ExemptPaths::default(),

@@ -10,11 +10,13 @@ use crate::shell::ExemptPaths;
 use crate::trust::PeerAddr;
 use crate::wire::name;
 
-/// Makes a [`ProxyRemoteUserLayer`]; see the [module](crate::proxy_remote_user).
+/// Makes a [`ProxyRemoteUserLayer`]; see the [module](crate::proxy_remote_user). It is no layer yet: finish with
+/// `.build()?`.
 ///
 /// # Example
 ///
-/// Authelia's headers are the default. Kubernetes' front proxy:
+/// Authelia's four headers are the default, and each of them must be set or cleared by the proxy. Where it writes the
+/// user alone, start with [`preset(Preset::UserOnly)`](Self::preset). Kubernetes' front proxy:
 ///
 /// ```
 /// use http::HeaderName;

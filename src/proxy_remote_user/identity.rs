@@ -16,7 +16,11 @@ use super::proof::{Proven, ProvenBy};
 /// let identity = Identity::Anonymous(Anonymous::Absent);
 /// assert!(identity.is_anonymous());
 /// assert!(identity.user().is_none());
+/// assert_eq!(identity.to_string(), "anonymous: absent");
 /// ```
+///
+/// Its text is for logs: `user "alice"`, with control characters escaped, or `anonymous: unproven`. What a
+/// template shows is the user's own text.
 #[derive(Clone, Debug)]
 pub enum Identity {
     /// The proxy named this user.
@@ -45,7 +49,16 @@ impl Identity {
     }
 }
 
-/// Why a request is nobody's.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => write!(f, "user {:?}", user.name()),
+            Self::Anonymous(reason) => write!(f, "anonymous: {reason}"),
+        }
+    }
+}
+
+/// Why a request is nobody's. Its text is the name in lower case, with hyphens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Anonymous {
@@ -59,6 +72,18 @@ pub enum Anonymous {
     Exempt,
     /// The layer is disabled.
     Disabled,
+}
+
+impl fmt::Display for Anonymous {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Absent => "absent",
+            Self::Unproven => "unproven",
+            Self::NoPeer => "no-peer",
+            Self::Exempt => "exempt",
+            Self::Disabled => "disabled",
+        })
+    }
 }
 
 /// A user whom the proxy named. Only the layer makes one, so that a function that takes a `RemoteUser` needs no
@@ -95,13 +120,21 @@ impl RemoteUser {
 
     /// A user for your own tests, proven by nothing but the feature `test-util`.
     ///
+    /// A handler of a `Router` finds the user in the [`Identity`] among the request's extensions: insert
+    /// `Identity::User(RemoteUser::for_test(..))` there, since a bare `RemoteUser` is looked for by nobody.
+    ///
     /// # Example
     ///
     /// ```
-    /// use tower_proxied::{DetachedUser, RemoteUser};
+    /// use tower_proxied::{DetachedUser, Identity, RemoteUser};
     ///
     /// let user = RemoteUser::for_test(DetachedUser::new("alice").with_groups(["ops"]));
     /// assert!(user.in_group("ops"));
+    ///
+    /// let mut request = http::Request::new(());
+    /// request.extensions_mut().insert(Identity::User(user));
+    /// let identity = request.extensions().get::<Identity>().expect("it was inserted");
+    /// assert_eq!(identity.to_string(), "user \"alice\"");
     /// ```
     #[cfg(feature = "test-util")]
     pub fn for_test(user: DetachedUser) -> Self {
@@ -290,6 +323,30 @@ mod tests {
         assert_eq!((user.uid(), user.realm()), (Some("7"), Some("CORP")));
         assert_eq!(user.extra()["scopes"], ["read", "write"]);
         assert_eq!(user.to_string(), "alice");
+    }
+
+    #[test]
+    fn identities_read_in_a_log() {
+        let named = |name: &str| {
+            let minted = Minted {
+                user: DetachedUser::new(name),
+                proven_by: ProvenBy::only(super::super::ProofKind::Peer),
+            };
+            Identity::User(RemoteUser(Arc::new(minted))).to_string()
+        };
+        assert_eq!(named("alice"), r#"user "alice""#);
+        assert_eq!(named("a\nanonymous: \"x"), r#"user "a\nanonymous: \"x""#);
+        let reasons = [
+            Anonymous::Absent,
+            Anonymous::Unproven,
+            Anonymous::NoPeer,
+            Anonymous::Exempt,
+            Anonymous::Disabled,
+        ];
+        assert_eq!(
+            reasons.map(|reason| Identity::Anonymous(reason).to_string()),
+            ["absent", "unproven", "no-peer", "exempt", "disabled"].map(|text| format!("anonymous: {text}"))
+        );
     }
 
     #[test]

@@ -36,6 +36,9 @@
 //!
 //! - The proxy must **set or remove** each configured header on every request. One that it leaves alone is the
 //!   client's: switch off what it does not write, as with [`groups_header(None)`](ProxyRemoteUserBuilder::groups_header).
+//!   Without a preset four headers are read, not one: `Remote-User`, `Remote-Groups`, `Remote-Name` and `Remote-Email`
+//!   ([`Preset::Authelia`]). Behind a proxy that writes the user alone, say [`Preset::UserOnly`]: else a client that is
+//!   logged in chooses its groups.
 //! - The layer must be outside of everything that reads the user, of all routes, of fallbacks too.
 //! - Trailers of the request pass untouched: never read an identity from them.
 //! - A layer that logs headers and stands outside of this one sees the secret. Let this one be the outer one, or mark
@@ -112,7 +115,22 @@ shell! {
 }
 
 impl ProxyRemoteUserLayer {
-    /// Believes requests that show this proof. There is no layer without a proof, and no default one.
+    /// Believes requests that show this proof. There is no layer without a proof, and no default one. What this gives is
+    /// a builder: finish with `.build()?`.
+    ///
+    /// Without a [preset](ProxyRemoteUserBuilder::preset) it reads `Remote-User`, and `Remote-Groups`, `Remote-Name` and
+    /// `Remote-Email` too: that is only for a proxy that sets or clears each of the four on every request. For any other
+    /// one say [`Preset::UserOnly`], or each header that the proxy writes.
+    ///
+    /// ```
+    /// use tower_proxied::proxy_remote_user::Preset;
+    /// use tower_proxied::{Proof, ProxyRemoteUserLayer, TrustedProxies};
+    ///
+    /// let proof = Proof::peer(TrustedProxies::parse(["10.0.0.5"])?);
+    /// let layer = ProxyRemoteUserLayer::new(proof).preset(Preset::UserOnly).build()?;
+    /// assert!(!format!("{layer:?}").contains("remote-groups"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[expect(
         clippy::new_ret_no_self,
         reason = "what is configured must be checked as a whole before it is a layer"

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::hint::black_box;
 use std::ops::{BitAnd, BitOr};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, HeaderName, request};
@@ -232,6 +233,15 @@ impl Secret {
     }
 }
 
+/// As [`Secret::parse`]; the error does not hold the secret.
+impl FromStr for Secret {
+    type Err = SecretError;
+
+    fn from_str(text: &str) -> Result<Self, SecretError> {
+        Self::parse(text)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
@@ -361,6 +371,19 @@ mod tests {
             let cut = own.get(..cut).unwrap_or(&own);
             for sent in [&*sent, &own, cut, &format!("{own}{cut}")] {
                 prop_assert_eq!(secret(&own).equals(sent.as_bytes()), sent == own);
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_read_as_parse_does_and_its_error_is_silent() {
+        let read: Secret = "correct-horse-battery-staple".parse().unwrap();
+        assert!(read.equals(b"correct-horse-battery-staple"));
+        for text in ["hunter2", "correct-horse-battery-staple\n", "correct horse battery staple", ""] {
+            let error = text.parse::<Secret>().unwrap_err();
+            assert_eq!(Secret::parse(text).unwrap_err(), error);
+            for shown in [format!("{error}"), format!("{error:?}")] {
+                assert!(!shown.contains("hunter") && !shown.contains("horse"), "{shown}");
             }
         }
     }

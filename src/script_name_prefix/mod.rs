@@ -62,6 +62,13 @@
 //! With axum the layer must wrap the `Router` from outside: `Router::layer` runs after routing.
 //! `Router::new().fallback_service(ServiceBuilder::new().layer(prefix).service(app))` is what `axum::serve` takes.
 //!
+//! A 404, and whose it is:
+//!
+//! | its body | who refused | why |
+//! |---|---|---|
+//! | none | axum: no route is of the path | the layer stands inside of the `Router`, which has routed by the path with the prefix; or `Router::nest` strips the prefix a second time |
+//! | `not found: the path is outside of the prefix …` | this layer | the proxy has stripped it already ([`proxy_strips`](ScriptNamePrefixLayer::proxy_strips)), or the prefix is another one |
+//!
 //! If the proxy rewrites responses itself (`ProxyPassReverse`, `proxy_redirect`), do it in one place only.
 //!
 //! Set-Cookie paths stop one application from being sent another's cookies by accident; they are no border between

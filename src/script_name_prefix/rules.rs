@@ -57,6 +57,9 @@ impl ResponseRewrite {
 #[non_exhaustive]
 pub enum AlreadyPrefixed {
     /// It is left alone: something that knows the prefix wrote it.
+    ///
+    /// Of two layers with the same prefix, one inside of the other, the outer one takes what the inner one wrote for a
+    /// path that has the prefix already: one level is lost (`/a/x` in place of `/a/a/x`). [`Always`](Self::Always) in both keeps it.
     Skip,
     /// The prefix is put before it all the same: for an application that has a route named like its prefix, and
     /// knows nothing of the prefix.

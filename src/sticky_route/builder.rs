@@ -12,6 +12,9 @@ use super::service::{Clock, Shared, StickyRoute};
 
 impl<S> StickyRoute<S> {
     /// A pool of this name. The name is part of tokens and of the cookie's default name: give each pool its own.
+    ///
+    /// A pool can be built without a member: that is for [`membership`](Self::membership), which adds them later. Until
+    /// then all requests get 503.
     pub fn builder(pool: &str) -> Builder<S> {
         Builder {
             pool: pool.into(),
@@ -73,7 +76,8 @@ impl<S> Builder<S> {
     /// How far a request had come, by the error of the member. Without it each error counts as [`Phase::Sent`], and no
     /// member is ejected but for its readiness.
     ///
-    /// The error is given as `S::Error`; for a boxed error downcast to the box first.
+    /// For hyper-util's client it is [`Phase::of_hyper_util`](Phase#method.of_hyper_util), with the feature `client`.
+    /// Another one gets the error as `S::Error`; for a boxed error downcast to the box first.
     pub fn classify(mut self, classify: fn(&dyn Any) -> Phase) -> Self {
         self.classify = Some(classify);
         self
@@ -85,6 +89,8 @@ impl<S> Builder<S> {
         self
     }
 
+    /// A pool without a member is built too: see [`StickyRoute::builder`].
+    ///
     /// # Errors
     ///
     /// No cookie; a name, separator, path, domain or combination of attributes that browsers refuse; a key that is missing
@@ -153,7 +159,7 @@ impl BuildError {
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is refused: {}", self.item, self.problem.text())
+        write!(f, "{} {:?} is refused: {}", self.problem.role(), self.item, self.problem.text())
     }
 }
 
@@ -176,6 +182,8 @@ pub(super) enum Problem {
     Route,
     DuplicateRoute,
     SeparatorInRoute,
+    Balance,
+    SameSite,
 }
 
 impl Problem {
@@ -183,29 +191,47 @@ impl Problem {
         BuildError { item: item.into(), problem: self }
     }
 
+    /// What the item is.
+    fn role(self) -> &'static str {
+        match self {
+            Self::Pool => "pool name",
+            Self::NoCookie => "pool",
+            Self::CookieName => "cookie name",
+            Self::CookiePath => "cookie path",
+            Self::CookieDomain => "domain",
+            Self::Separator => "separator",
+            Self::HostPrefix
+            | Self::SecurePrefix
+            | Self::Partitioned
+            | Self::SameSiteNone
+            | Self::NoKey
+            | Self::ShortKey => "cookie",
+            Self::Route | Self::DuplicateRoute | Self::SeparatorInRoute => "route",
+            Self::Balance => "balance",
+            Self::SameSite => "SameSite",
+        }
+    }
+
     fn text(self) -> &'static str {
         match self {
-            Self::Pool => "the name of a pool is a token, and not empty",
-            Self::NoCookie => "the pool has no cookie; say which, such as RouteCookie::opaque(keys)",
-            Self::CookieName => "the name of a cookie is a token, and not empty",
-            Self::CookiePath => {
-                "a cookie's Path starts with a slash, and holds neither semicolon nor control character"
+            Self::Pool | Self::CookieName => {
+                "it must be a token: letters, digits and !#$%&'*+-.^_`|~, and not empty"
             }
-            Self::CookieDomain => {
-                "a cookie's Domain is not empty, and holds neither semicolon nor control character"
-            }
-            Self::Separator => {
-                "the separator is one character that may stand in a cookie's value, and not `=`"
-            }
+            Self::NoCookie => "it has no cookie; say which, such as RouteCookie::opaque(keys)",
+            Self::CookiePath => "it must be the path of a URL, with a slash at its start and no query",
+            Self::CookieDomain => "it must be a host, without scheme, port or path",
+            Self::Separator => "it must be one character that may stand in a cookie's value, and not `=`",
             Self::HostPrefix => "__Host- wants Secure::Always, the path `/` and no domain",
             Self::SecurePrefix => "__Secure- wants Secure::Always",
             Self::Partitioned => "Partitioned wants Secure::Always",
             Self::SameSiteNone => "SameSite=None wants Secure::Always",
-            Self::NoKey => "the cookie has no key",
-            Self::ShortKey => "a key of the cookie has fewer than 32 bytes",
-            Self::Route => "a route is 1 to 95 bytes that may stand in a cookie's value",
-            Self::DuplicateRoute => "two members have this route",
-            Self::SeparatorInRoute => "the route holds the separator of the cookie",
+            Self::NoKey => "it has no key",
+            Self::ShortKey => "one of its keys has fewer than 32 bytes",
+            Self::Route => "it must be 1 to 95 bytes that may stand in a cookie's value",
+            Self::DuplicateRoute => "two members have it",
+            Self::SeparatorInRoute => "it holds the separator of the cookie",
+            Self::Balance => "it must be power-of-two, smooth-weighted, by-requests or least-busy",
+            Self::SameSite => "it must be strict, lax or none",
         }
     }
 }
@@ -230,5 +256,27 @@ mod tests {
         assert_eq!(item("shop", plain(), &["a\r\nSet-Cookie: x=1"]), "a\r\nSet-Cookie: x=1");
         assert_eq!(item("shop", Some(RouteCookie::managed_suffix("sid", '.')), &["a.b"]), "a.b");
         assert_eq!(item("shop", Some(RouteCookie::plain().name("__Host-x")), &["a"]), "__Host-x");
+    }
+
+    #[test]
+    fn errors_say_what_the_item_is() {
+        let text = |pool: &str, cookie: RouteCookie, route: &str| {
+            let builder = StickyRoute::builder(pool).cookie(cookie).member(Member::new(route, ()));
+            builder.build().unwrap_err().to_string()
+        };
+        let plain = RouteCookie::plain;
+        for (text, start) in [
+            (text("a b", plain(), "a"), "pool name \"a b\" is refused: "),
+            (text("shop", plain(), "a b"), "route \"a b\" is refused: "),
+            (text("shop", plain().name("a b"), "a"), "cookie name \"a b\" is refused: "),
+            (text("shop", plain().path("a"), "a"), "cookie path \"a\" is refused: "),
+            (text("shop", plain().domain("a b"), "a"), "domain \"a b\" is refused: "),
+            (text("shop", RouteCookie::suffix("s", '='), "a"), "separator \"=\" is refused: "),
+            (text("shop", plain().partitioned(), "a"), "cookie \"shop-route\" is refused: "),
+        ] {
+            assert!(text.starts_with(start), "{text}");
+        }
+        let no_cookie = StickyRoute::<()>::builder("shop").build().unwrap_err().to_string();
+        assert!(no_cookie.starts_with("pool \"shop\" is refused: "), "{no_cookie}");
     }
 }

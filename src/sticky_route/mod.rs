@@ -36,7 +36,8 @@
 //!
 //! Only [`RouteCookie::opaque`] keeps clients from choosing their member. Give each pool its own name. An outer retry layer
 //! sends the same cookie to the same member again: leave retries to [`Failover`]. Without a [classifier](Builder::classify)
-//! no failed connect is known as one. A member that is never ready holds its requests for ever: give it a timeout.
+//! no failed connect is known as one: [`Phase::of_hyper_util`](Phase#method.of_hyper_util) is the one for hyper-util's
+//! client (feature `client`). A member that is never ready holds its requests for ever: give it a timeout.
 //!
 //! # Example
 //!
@@ -73,6 +74,92 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # A whole front end
+//!
+//! Two members, each of them [`Upstream`](crate::front::Upstream) over one client of hyper-util, and a stack for each
+//! connection, since the peer's address is the connection's (feature `client` for
+//! [`Phase::of_hyper_util`](Phase#method.of_hyper_util)). Where the front end speaks TLS, give
+//! [`SetForwardedLayer::listener_scheme`](crate::front::SetForwardedLayer::listener_scheme), and
+//! [`Secure::Always`] to the cookie.
+//!
+//! ```
+//! use http::Request;
+//! use http_body_util::{BodyExt, Empty};
+//! use hyper::body::Incoming;
+//! use hyper_util::client::legacy::Client;
+//! use hyper_util::rt::{TokioExecutor, TokioIo};
+//! use hyper_util::server::conn::auto;
+//! use hyper_util::service::TowerToHyperService;
+//! use tokio::net::TcpListener;
+//! use tower::ServiceBuilder;
+//! use tower_proxied::PeerAddr;
+//! use tower_proxied::front::{SetForwardedLayer, Target, UpstreamLayer};
+//! use tower_proxied::sticky_route::{Member, Phase, RequestBody, RouteCookie, StickyRoute};
+//!
+//! /// An application server that tells its route, and for whom it answers.
+//! async fn application(route: &'static str) -> Result<Target, Box<dyn std::error::Error>> {
+//!     let answer = move |headers: http::HeaderMap| async move {
+//!         assert!(!headers.contains_key("cookie"), "the pin is not for the application");
+//!         format!("{route} for {:?}", headers["x-forwarded-for"])
+//!     };
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let target = Target::parse(&format!("http://{}", listener.local_addr()?))?;
+//!     let router = axum::Router::new().fallback(answer);
+//!     tokio::spawn(async move { axum::serve(listener, router).await });
+//!     Ok(target)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::time::timeout(std::time::Duration::from_secs(20), async {
+//! let client = Client::builder(TokioExecutor::new()).build_http::<RequestBody<Incoming>>();
+//! let upstream =
+//!     |target| ServiceBuilder::new().layer(UpstreamLayer::new(target)).service(client.clone());
+//! let balanced = StickyRoute::builder("shop")
+//!     .member(Member::new("http-1", upstream(application("http-1").await?)))
+//!     .member(Member::new("http-2", upstream(application("http-2").await?)))
+//!     // From a secret store, the same for all front ends.
+//!     .cookie(RouteCookie::opaque([[42; 32]]))
+//!     .classify(Phase::of_hyper_util)
+//!     .build()?
+//!     .errors_to_502();
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let front_end = format!("http://{}/", listener.local_addr()?);
+//! tokio::spawn(async move {
+//!     while let Ok((stream, peer)) = listener.accept().await {
+//!         let stack = ServiceBuilder::new()
+//!             .layer(PeerAddr::layer(peer))
+//!             .layer(SetForwardedLayer::edge())
+//!             .service(balanced.clone());
+//!         tokio::spawn(async move {
+//!             auto::Builder::new(TokioExecutor::new())
+//!                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(stack))
+//!                 .await
+//!         });
+//!     }
+//! });
+//!
+//! let browser = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+//! let first = browser.request(Request::get(&front_end).body(Empty::new())?).await?;
+//! assert_eq!(first.status(), 200);
+//! let line = first.headers()["set-cookie"].to_str()?.to_owned();
+//! let cookie = line.split(';').next().unwrap_or_default();
+//! assert!(cookie.starts_with("shop-route="));
+//! let answer = first.into_body().collect().await?.to_bytes();
+//! assert!(answer.starts_with(b"http-") && answer.ends_with(br#" for "127.0.0.1""#));
+//!
+//! for _ in 0..4 {
+//!     let request = Request::get(&front_end).header("cookie", cookie).body(Empty::new())?;
+//!     let next = browser.request(request).await?;
+//!     assert!(!next.headers().contains_key("set-cookie"));
+//!     assert_eq!(next.into_body().collect().await?.to_bytes(), answer, "the same member");
+//! }
+//! # Ok(())
+//! # }).await?
+//! # }
+//! ```
 
 mod body;
 mod builder;
@@ -84,6 +171,8 @@ mod pool;
 mod route_cookie;
 mod route_suffix;
 mod service;
+
+use std::fmt;
 
 pub use self::body::{InFlight, RequestBody};
 use self::builder::Problem;
@@ -97,6 +186,9 @@ pub use self::service::StickyRoute;
 
 /// What became of a request, in the extensions of the response: for logs, and for outer layers. An error of a member has
 /// none.
+///
+/// Its text is `route=http-1 outcome=hit attempts=1`, with `route=-` where there is no member. It holds no token of a
+/// cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     route: Option<Route>,
@@ -121,7 +213,14 @@ impl Decision {
     }
 }
 
-/// What became of the pin of a request.
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let route = self.route.as_ref().map_or("-", Route::as_str);
+        write!(f, "route={route} outcome={} attempts={}", self.outcome, self.attempts)
+    }
+}
+
+/// What became of the pin of a request. Its text is the name in lower case, with hyphens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -145,4 +244,35 @@ pub enum Outcome {
     NoRoute,
     /// A path for which the cookie is not meant.
     OutOfScope,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::New => "new",
+            Self::Hit => "hit",
+            Self::HitReissue => "hit-reissue",
+            Self::Unknown => "unknown",
+            Self::Unusable => "unusable",
+            Self::Repinned => "repinned",
+            Self::Detour => "detour",
+            Self::Absent => "absent",
+            Self::NoRoute => "no-route",
+            Self::OutOfScope => "out-of-scope",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_read_in_a_log() {
+        let route = Some(Route::parse("http-1").unwrap());
+        let hit = Decision { route, outcome: Outcome::HitReissue, attempts: 2 };
+        assert_eq!(hit.to_string(), "route=http-1 outcome=hit-reissue attempts=2");
+        let refused = Decision { route: None, outcome: Outcome::New, attempts: 0 };
+        assert_eq!(refused.to_string(), "route=- outcome=new attempts=0");
+    }
 }

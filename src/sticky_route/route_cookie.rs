@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -9,6 +10,7 @@ use super::cookie::Cookie;
 use super::pool::Route;
 use super::{BuildError, Problem};
 use crate::wire::cookie::{is_name, is_value};
+use crate::wire::host::Host;
 
 /// Where the route of a client is kept.
 ///
@@ -86,13 +88,13 @@ impl RouteCookie {
         self
     }
 
-    /// `Path`. `/` unless said. Requests for other paths are balanced and not pinned.
+    /// `Path`, as it stands in a URL: `/a%20b` for a folder with a blank. `/` unless said. Requests for other paths are balanced and not pinned.
     pub fn path(mut self, path: &str) -> Self {
         self.path = path.into();
         self
     }
 
-    /// `Domain`. None unless said.
+    /// `Domain`: a host, without scheme or port. None unless said: the cookie is for the asked host alone.
     pub fn domain(mut self, domain: &str) -> Self {
         self.domain = Some(domain.into());
         self
@@ -167,13 +169,10 @@ impl RouteCookie {
         {
             return Err(Problem::Separator.of(&separator.to_string()));
         }
-        let is_attribute = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b';');
-        if !self.path.starts_with('/') || !is_attribute(&self.path) {
+        if !is_path(&self.path) {
             return Err(Problem::CookiePath.of(&self.path));
         }
-        if let Some(domain) =
-            self.domain.as_deref().filter(|domain| domain.is_empty() || !is_attribute(domain))
-        {
+        if let Some(domain) = self.domain.as_deref().filter(|domain| !is_domain(domain)) {
             return Err(Problem::CookieDomain.of(domain));
         }
         let is_always_secure = self.secure == Secure::Always;
@@ -269,6 +268,15 @@ impl SameSite {
     }
 }
 
+/// As [`SameSite::parse`].
+impl FromStr for SameSite {
+    type Err = BuildError;
+
+    fn from_str(text: &str) -> Result<Self, BuildError> {
+        Self::parse(text).ok_or_else(|| Problem::SameSite.of(text))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Plain,
@@ -296,6 +304,19 @@ impl Key {
         }
         Some(mac.finalize().into_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
     }
+}
+
+/// What a request's path could start with: a browser compares the bytes (RFC 6265, section 5.1.4).
+fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b'?' | b'#'))
+}
+
+/// What a browser could find at the end of a host. It skips a dot at the start (RFC 6265, section 5.2.3), and a cookie
+/// with a dot at the end is for no host.
+fn is_domain(domain: &str) -> bool {
+    let host = domain.strip_prefix('.').unwrap_or(domain);
+    !host.ends_with('.') && matches!(Host::parse(host.as_bytes()), Some(Host::Name(_) | Host::V4(_)))
 }
 
 #[cfg(test)]
@@ -334,8 +355,8 @@ mod tests {
             (RouteCookie::plain().partitioned(), "Partitioned"),
             (RouteCookie::plain().same_site(SameSite::None), "SameSite=None"),
             (RouteCookie::plain().path("x"), "\"x\""),
-            (RouteCookie::plain().path("/; Domain=x"), "Path"),
-            (RouteCookie::plain().domain("x\r\n"), "Domain"),
+            (RouteCookie::plain().path("/; Domain=x"), "cookie path"),
+            (RouteCookie::plain().domain("x\r\n"), "domain"),
             (RouteCookie::suffix("s", ';'), "\";\""),
             (RouteCookie::suffix("s", 'é'), "é"),
             (RouteCookie::opaque([[0; 31]]), "32 bytes"),
@@ -347,5 +368,38 @@ mod tests {
         assert!(
             RouteCookie::plain().name("__Host-r").secure(Secure::Always).partitioned().build("p").is_ok()
         );
+    }
+
+    #[test]
+    fn names_paths_and_domains_of_no_browser_are_refused() {
+        let item =
+            |cookie: RouteCookie| cookie.build("shop").map(drop).map_err(|error| error.item().to_owned());
+        let cookie = RouteCookie::plain;
+        for wrong in ["", "a b", "https://x", "a;b", "a\r\nb", "é"] {
+            assert_eq!(item(cookie().name(wrong)), Err(wrong.to_owned()));
+            assert_eq!(item(cookie().path(wrong)), Err(wrong.to_owned()));
+            assert_eq!(item(cookie().domain(wrong)), Err(wrong.to_owned()));
+        }
+        for wrong in ["/a b", "/a?b", "/a#b", "/a;b", "/é", "/ ", "a/"] {
+            assert_eq!(item(cookie().path(wrong)), Err(wrong.to_owned()));
+        }
+        for wrong in [".", "x.", "x:80", "x/", "[::1]", "..x", "*.x", " x"] {
+            assert_eq!(item(cookie().domain(wrong)), Err(wrong.to_owned()));
+        }
+        for right in ["example.com", ".example.com", "Example.COM", "localhost", "192.0.2.7"] {
+            assert_eq!(item(cookie().domain(right)), Ok(()));
+        }
+        for right in ["/", "/a", "/a/", "/a%20b", "/~x/=a"] {
+            assert_eq!(item(cookie().path(right)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn same_site_is_read_in_any_case() {
+        assert_eq!("STRICT".parse(), Ok(SameSite::Strict));
+        assert_eq!("lax".parse(), Ok(SameSite::Lax));
+        assert_eq!("None".parse(), Ok(SameSite::None));
+        let error = "laxer".parse::<SameSite>().unwrap_err();
+        assert_eq!(error.to_string(), "SameSite \"laxer\" is refused: it must be strict, lax or none");
     }
 }

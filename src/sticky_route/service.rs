@@ -360,6 +360,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_pool_may_start_empty() {
+        let sticky = StickyRoute::builder("pool").cookie(RouteCookie::plain()).build().unwrap();
+        let response = sticky.clone().oneshot(request("GET", "/", &[])).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        sticky.membership().insert(Member::new("a", Scripted { fails: None, is_ready: false })).unwrap();
+        assert_eq!(decision(&sticky.oneshot(request("GET", "/", &[])).await.unwrap()).0, "a");
+    }
+
+    #[tokio::test]
     async fn no_member_is_a_response_of_ours() {
         let sticky = sticky(RouteCookie::plain(), None);
         sticky.membership().set_state("a", State::Stopped).unwrap();

@@ -38,11 +38,10 @@ use crate::wire::host::HostPort;
 /// # Example
 ///
 /// ```
-/// use std::sync::Arc;
 /// use bytes::Bytes;
 /// use tower_proxied::force_https_body::{UpgradePolicy, Upgrader};
 ///
-/// let mut upgrader = Upgrader::new(Arc::new(UpgradePolicy::new()));
+/// let mut upgrader = Upgrader::new(UpgradePolicy::new());
 /// assert_eq!(upgrader.push(Bytes::from("<p>a <img src=\"htt")), "<p>a <img src=\"");
 /// assert_eq!(upgrader.push(Bytes::from("p://cdn.example/x\">")), "https://cdn.example/x\">");
 /// assert_eq!(upgrader.finish(), "");
@@ -54,14 +53,14 @@ pub struct Upgrader {
 }
 
 impl Upgrader {
-    /// For HTML.
-    pub fn new(policy: Arc<UpgradePolicy>) -> Self {
-        Self { policy, engine: Engine::new(Syntax::Html, None) }
+    /// For HTML. A policy for many pages is shared as an `Arc`.
+    pub fn new(policy: impl Into<Arc<UpgradePolicy>>) -> Self {
+        Self { policy: policy.into(), engine: Engine::new(Syntax::Html, None) }
     }
 
     /// For XHTML, where CDATA is real, `/>` closes, and no element holds raw text.
-    pub fn xhtml(policy: Arc<UpgradePolicy>) -> Self {
-        Self { policy, engine: Engine::new(Syntax::Xml, None) }
+    pub fn xhtml(policy: impl Into<Arc<UpgradePolicy>>) -> Self {
+        Self { policy: policy.into(), engine: Engine::new(Syntax::Xml, None) }
     }
 
     /// The host that the request asked for: what `base` and [`Hosts::same`](super::Hosts::same) look at.
@@ -93,6 +92,12 @@ impl Upgrader {
 }
 
 /// Upgrades a fragment of HTML, such as a template writes it: the `{% forcehttps %}` of Django sites.
+///
+/// It knows nothing of the request. That the page goes out over https is for the caller to check
+/// ([`Proxied::is_secure`](crate::Proxied::is_secure)): on a plain page it upgrades all the same. Nor is the page's own
+/// host known, so that [`Hosts::same`](super::Hosts::same) never matches, and no `base` is upgraded; for these take an
+/// [`Upgrader`] with [`own_host`](Upgrader::own_host). It is for HTML: in plain text, such as that of a mail, no URL is
+/// found, and what looks like markup is read as such.
 ///
 /// # Example
 ///

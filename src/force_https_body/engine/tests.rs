@@ -89,7 +89,8 @@ proptest! {
         cuts.sort_unstable();
         for policy in policies() {
             let policy = Arc::new(policy);
-            for start in [Upgrader::new, Upgrader::xhtml] {
+            let starts: [fn(Arc<UpgradePolicy>) -> Upgrader; 2] = [Upgrader::new, Upgrader::xhtml];
+            for start in starts {
                 let upgrader = || start(Arc::clone(&policy)).own_host(HostPort::parse(b"h").unwrap());
                 let whole = in_pieces(upgrader(), [page.as_bytes()], 8192);
                 prop_assert_eq!(&in_pieces(upgrader(), page.as_bytes().chunks(1), 8192), &whole);

@@ -1,10 +1,12 @@
 use std::cell::Cell;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::state::Attempt;
-use super::{Entry, Role, Snapshot};
+use super::{BuildError, Entry, Problem, Role, Snapshot};
 
 /// Who gets a new session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -22,6 +24,38 @@ pub enum Balance {
     /// The member with the fewest requests in flight for its weight; among equals as
     /// [`SmoothWeighted`](Self::SmoothWeighted).
     LeastBusy,
+}
+
+impl Balance {
+    const ALL: [Self; 4] = [Self::PowerOfTwo, Self::SmoothWeighted, Self::ByRequests, Self::LeastBusy];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::PowerOfTwo => "power-of-two",
+            Self::SmoothWeighted => "smooth-weighted",
+            Self::ByRequests => "by-requests",
+            Self::LeastBusy => "least-busy",
+        }
+    }
+}
+
+/// `power-of-two`, `smooth-weighted`, `by-requests` or `least-busy`; case does not matter.
+impl FromStr for Balance {
+    type Err = BuildError;
+
+    fn from_str(text: &str) -> Result<Self, BuildError> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| Problem::Balance.of(text))
+    }
+}
+
+/// What is read back.
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// A member, and the request counted in.
@@ -235,6 +269,17 @@ mod tests {
     use crate::sticky_route::RouteCookie;
 
     const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), at_most: Duration::from_secs(1) };
+
+    #[test]
+    fn what_is_written_is_read() {
+        for balance in Balance::ALL {
+            assert_eq!(balance.to_string().parse(), Ok(balance));
+            assert_eq!(balance.to_string().to_uppercase().parse(), Ok(balance));
+        }
+        assert_eq!("by-requests".parse(), Ok(Balance::ByRequests));
+        let error = "random".parse::<Balance>().unwrap_err();
+        assert!(error.to_string().starts_with("balance \"random\" is refused: "), "{error}");
+    }
 
     fn pool(members: impl IntoIterator<Item = (&'static str, u32, Role)>) -> Snapshot<()> {
         let cookie = RouteCookie::plain().build("pool").unwrap();

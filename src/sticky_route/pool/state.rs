@@ -1,8 +1,9 @@
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// What a member takes.
+/// What a member takes. Its text is the name in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
@@ -17,6 +18,18 @@ pub enum State {
     Stopped,
     /// Nothing for a while, since it failed; then one request tries it.
     Ejected,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Drain => "drain",
+            Self::Disabled => "disabled",
+            Self::Stopped => "stopped",
+            Self::Ejected => "ejected",
+        })
+    }
 }
 
 /// How long a member that failed is left alone: doubled with each failure in a row.
@@ -302,6 +315,12 @@ mod tests {
     use super::*;
 
     const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), at_most: Duration::from_secs(5) };
+
+    #[test]
+    fn states_read_in_a_log() {
+        let texts = [State::Ok, State::Drain, State::Disabled, State::Stopped, State::Ejected];
+        assert_eq!(texts.map(|state| state.to_string()), ["ok", "drain", "disabled", "stopped", "ejected"]);
+    }
 
     #[test]
     fn words_pack() {
