@@ -162,7 +162,11 @@ laws! {
         let mut set = TrustedProxies::none();
         for networks in &parts {
             set = set | if as_text {
-                TrustedProxies::parse(networks.iter().map(IpNet::to_string)).unwrap()
+                // An empty list is refused as a mistake.
+                match &networks[..] {
+                    [] => TrustedProxies::none(),
+                    networks => TrustedProxies::parse(networks.iter().map(IpNet::to_string)).unwrap(),
+                }
             } else {
                 TrustedProxies::from_networks(networks.iter().copied()).unwrap()
             };
