@@ -79,10 +79,21 @@ pub struct SeveralLines;
 
 /// Without the optional white space at both ends (RFC 9110, section 5.6.3: blanks and tabs).
 pub fn trim(bytes: &[u8]) -> &[u8] {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = bytes.iter().position(|byte| !is_blank(byte)).unwrap_or(bytes.len());
-    let end = bytes.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last.saturating_add(1));
-    bytes.get(start..end).unwrap_or_default()
+    trim_end(trim_start(bytes))
+}
+
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 struct FromRight<'a, I, F> {
@@ -118,8 +129,9 @@ where
             }
         };
         let raw = rest.get(start..).unwrap_or_default();
-        let blanks = raw.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        Some(Element { bytes: trim(raw), line, start: start.saturating_add(blanks) })
+        let bytes = trim_start(raw);
+        let blanks = raw.len().saturating_sub(bytes.len());
+        Some(Element { bytes: trim_end(bytes), line, start: start.saturating_add(blanks) })
     }
 }
 
