@@ -1,12 +1,19 @@
 //! The stack in a tonic server, over a real socket.
 
 mod common;
+#[path = "../examples/support/tls.rs"]
+mod tls;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::stack_without_prefix;
-use tokio::net::TcpListener;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Endpoint, Server};
@@ -78,4 +85,36 @@ async fn refusals_are_grpc_statuses() {
 
     let lines = [("x-forwarded-for", "203.0.113.5"), ("remote-user", "alice"), ("remote-user", "admin")];
     assert_eq!(check(&lines).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+/// TLS that the server itself ends: tonic wraps the connection's information once more.
+#[tokio::test]
+async fn over_tls_the_peer_is_known_too() {
+    let signed = tls::SelfSigned::new(&["127.0.0.1"]).unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = signed.acceptor();
+    let incoming = TcpListenerStream::new(listener).then(move |accepted| {
+        let acceptor = acceptor.clone();
+        async move { acceptor.accept(accepted?).await }
+    });
+    let server = Server::builder().layer(stack_without_prefix()).add_service(HealthServer::new(Seen));
+    tokio::spawn(server.serve_with_incoming(incoming));
+
+    let connector = TlsConnector::from(Arc::new(signed.client_config(&["h2"]).unwrap()));
+    let connect = tower::service_fn(move |_: http::Uri| {
+        let connector = connector.clone();
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            let stream = connector.connect(ServerName::from(address.ip()), stream).await?;
+            Ok::<_, std::io::Error>(TokioIo::new(stream))
+        }
+    });
+    let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
+    let mut client = HealthClient::new(endpoint.connect_with_connector(connect).await.unwrap());
+    let mut request = Request::new(HealthCheckRequest { service: String::new() });
+    request.metadata_mut().append("x-forwarded-for", MetadataValue::from_static("203.0.113.5"));
+    let response =
+        tokio::time::timeout(Duration::from_secs(10), client.check(request)).await.unwrap().unwrap();
+    assert_eq!(response.metadata().get("seen").unwrap(), "Some(203.0.113.5) None");
 }

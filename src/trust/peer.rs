@@ -213,4 +213,14 @@ mod tests {
         extensions.insert(TcpConnectInfo { local_addr: None, remote_addr: Some(address) });
         assert_eq!(PeerAddr::of(&extensions), Some(PeerAddr::Tcp(address)));
     }
+
+    #[cfg(all(feature = "tonic", unix))]
+    #[test]
+    fn tonic_over_a_unix_socket() {
+        use tonic::transport::server::UdsConnectInfo;
+
+        let mut extensions = Extensions::new();
+        extensions.insert(UdsConnectInfo { peer_addr: None, peer_cred: None });
+        assert_eq!(PeerAddr::of(&extensions), Some(PeerAddr::Unix));
+    }
 }
