@@ -34,8 +34,8 @@
 //! # Cost
 //!
 //! Time grows with the trusted hops and not with what the client wrote to the left of them; a set of 10,000 networks
-//! costs little more than one of ten. Nothing is allocated but the extension, an attested prefix, an attested host of
-//! more than 62 bytes, and a field that must be cut. `benches/forwarded_for.rs` compares with other crates.
+//! costs little more than one of ten. Nothing is allocated but the extension, an attested host or prefix of more than
+//! 62 bytes, and a field that must be cut. `benches/forwarded_for.rs` compares with other crates.
 //!
 //! # Deployment caveat
 //!
