@@ -53,6 +53,15 @@ pub(crate) fn run(case: &Case) -> Verdict {
         let seen = serve_parts(&layer, Some(peer), headers.clone())?;
         let Some(proxied) = &seen.proxied else {
             equal("status of a refusal", seen.status.as_u16(), 400)?;
+            // A front as its recipe sets it is refused only where the client had a field of it removed.
+            let lacks_a_field =
+                ["x-forwarded-proto", "x-forwarded-host"].iter().any(|name| !headers.contains_key(*name));
+            if matches!(config, "hardened" | "tls") && !(is_declared && lacks_a_field) {
+                return Err(format!(
+                    "a request of a hardened front is refused: {:?}",
+                    seen.resolved.outcome()
+                ));
+            }
             continue;
         };
         if attests {
