@@ -26,7 +26,11 @@ use tower_proxied::{
     TrustedProxies,
 };
 
+use self::html::escape;
 use crate::serve::Error;
+
+#[path = "html.rs"]
+mod html;
 
 pub(crate) struct AppConfig {
     /// The name of this application server in the balancer.
@@ -309,8 +313,4 @@ async fn stream() -> Response {
     ];
     let pieces = tokio_stream::iter(pieces.map(Ok::<_, Infallible>)).throttle(Duration::from_millis(250));
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], Body::from_stream(pieces)).into_response()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,12 +1,13 @@
-//! A browser as far as the demo needs one: a connection per request, and a jar of cookies.
+//! A browser as far as the examples need one: a connection per request, and a jar of cookies.
+#![allow(dead_code, reason = "each example takes what it needs")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Browser {
     tls: Option<Arc<ClientConfig>>,
     jar: BTreeMap<String, String>,
@@ -47,6 +48,11 @@ impl Browser {
         self.jar.get(name).map(String::as_str)
     }
 
+    /// Puts a cookie in the jar that no server gave.
+    pub(crate) fn set_cookie(&mut self, name: &str, value: &str) {
+        self.jar.insert(name.to_owned(), value.to_owned());
+    }
+
     /// `GET target` with these lines, from that source address.
     pub(crate) async fn get(
         &mut self,
@@ -55,13 +61,37 @@ impl Browser {
         target: &str,
         lines: &[(&str, &str)],
     ) -> Result<Answer, String> {
-        let text = |error: &dyn std::fmt::Display| format!("GET {target} at {to}: {error}");
+        self.ask(Method::GET, to, from, target, lines, String::new()).await
+    }
+
+    /// Sends a form.
+    pub(crate) async fn post(
+        &mut self,
+        to: SocketAddr,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Answer, String> {
+        let form = serde_urlencoded::to_string(fields).map_err(|error| error.to_string())?;
+        let lines = [("content-type", "application/x-www-form-urlencoded")];
+        self.ask(Method::POST, to, None, target, &lines, form).await
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        target: &str,
+        lines: &[(&str, &str)],
+        body: String,
+    ) -> Result<Answer, String> {
+        let text = |error: &dyn std::fmt::Display| format!("{target} at {to}: {error}");
         let socket = TcpSocket::new_v4().map_err(|error| text(&error))?;
         if let Some(from) = from {
             socket.bind((from, 0).into()).map_err(|error| text(&error))?;
         }
         let stream = socket.connect(to).await.map_err(|error| text(&error))?;
-        let mut request = Request::get(target).header(header::HOST, to.to_string());
+        let mut request = Request::builder().method(method).uri(target).header(header::HOST, to.to_string());
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
@@ -69,7 +99,7 @@ impl Browser {
             let pairs: Vec<_> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(header::COOKIE, pairs.join("; "));
         }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| text(&error))?;
+        let request = request.body(Full::from(body)).map_err(|error| text(&error))?;
         let answer = match &self.tls {
             None => exchange(stream, request).await,
             Some(config) => {
@@ -85,15 +115,18 @@ impl Browser {
 
     fn keep_cookies(&mut self, headers: &HeaderMap) {
         for line in headers.get_all(header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok()) {
-            let pair = line.split(';').next().unwrap_or_default();
-            if let Some((name, value)) = pair.split_once('=') {
-                self.jar.insert(name.trim().to_owned(), value.trim().to_owned());
+            let mut fields = line.split(';').map(str::trim);
+            let Some((name, value)) = fields.next().and_then(|pair| pair.split_once('=')) else { continue };
+            if fields.any(|field| field.eq_ignore_ascii_case("max-age=0")) {
+                self.jar.remove(name);
+            } else {
+                self.set_cookie(name, value);
             }
         }
     }
 }
 
-async fn exchange<I>(stream: I, request: Request<Empty<Bytes>>) -> Result<Answer, hyper::Error>
+async fn exchange<I>(stream: I, request: Request<Full<Bytes>>) -> Result<Answer, hyper::Error>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -12,8 +12,6 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
@@ -22,16 +20,19 @@ use hyper::upgrade::{self, OnUpgrade};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use subtle::ConstantTimeEq as _;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::ring;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_proxied::errors_to_502::{ErrorsTo502Layer, MemberError};
 use tower_proxied::front::{SetForwardedLayer, SetRemoteUserLayer, Target, UpstreamLayer};
 use tower_proxied::sticky_route::{Member, Phase, RequestBody, Role, RouteCookie, StickyRoute};
-use tower_proxied::wire::list;
 use tower_proxied::{DetachedUser, ForwardedForLayer, PeerAddr, Scheme, Secret, TrustedProxies};
 
 use crate::serve::{self, Answer, Error, Listener};
+
+#[path = "basic.rs"]
+mod basic;
 
 #[derive(Clone, Debug)]
 pub(crate) struct FrontConfig {
@@ -104,14 +105,8 @@ impl BasicAuth {
         &self.user
     }
 
-    /// RFC 7617, section 2.
     fn admits(&self, headers: &HeaderMap) -> bool {
-        let Ok(Some(line)) = list::only_line(headers, &header::AUTHORIZATION) else { return false };
-        let Some((scheme, encoded)) = line.split_at_checked("basic ".len()) else { return false };
-        scheme.eq_ignore_ascii_case(b"basic ")
-            && BASE64_STANDARD
-                .decode(list::trim(encoded))
-                .is_ok_and(|credentials| is_equal(&credentials, &self.credentials))
+        basic::credentials(headers).is_some_and(|sent| sent.ct_eq(&self.credentials).into())
     }
 }
 
@@ -285,9 +280,4 @@ fn unauthorized() -> Response<Full<Bytes>> {
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// In a time that tells nothing of where two texts of one length differ.
-fn is_equal(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }

@@ -1,4 +1,4 @@
-use super::identity::Identity;
+use super::identity::{DetachedUser, Identity};
 
 /// What an application must do with its session, now that the proxy named a user or nobody. It serves any session
 /// crate: nothing is read or written here.
@@ -7,50 +7,115 @@ use super::identity::Identity;
 /// |---|---|---|---|
 /// | none | nobody | `StayAnonymous` | `StayAnonymous` |
 /// | none | a user | `Login` | `Login` |
-/// | of the same user | that user | `Keep` | `Keep` |
-/// | of another user | a user | `Switch` | `Switch` |
+/// | of the same user, whoever opened it | that user | `Keep` | `Keep` |
+/// | of another user, whoever opened it | a user | `Switch` | `Switch` |
 /// | opened for the proxy's user | nobody | `Logout` | `Keep` |
 /// | opened by the application's own login | nobody | `Keep` | `Keep` |
 ///
-/// These are the rules of Django's `RemoteUserMiddleware` and `PersistentRemoteUserMiddleware`.
+/// Nobody is nobody for every reason: a request that did not come from the proxy ends the proxy's session as one
+/// without a user does.
+///
+/// # Who is the same user
+///
+/// Whoever has the same name, the same realm and the same uid, byte for byte; what one of both lacks is a
+/// difference. `alice` of `A` is not `alice` of `B`, `Alice` is not `alice`, and a name that was given to somebody
+/// else, with another uid, does not inherit a session. Groups, mail and the like may change.
+///
+/// So **store what the proxy said**, all three of it, and not what you make of it: a session that forgets the realm
+/// is switched at each request. Tidied names are for your own tables.
+///
+/// # How to use it
+///
+/// In a middleware inside of [`ProxyRemoteUser`](crate::ProxyRemoteUser) and of the session's own layer, before
+/// anything reads the session:
+///
+/// 1. Make the session's user a [`SessionUser`], by who opened it, and ask for the transition. If your application
+///    does not know the user, or has shut the account: [`Transition::not_admitted`].
+/// 2. `Login`: a new id, then store the user. What the visitor left in the session may stay, under the new id alone.
+/// 3. `Switch`: remove *all* data, a new id, then store the user.
+/// 4. `Logout`: remove all data, and a new id if anything is stored again.
+/// 5. Where [`needs_new_session_id`](Transition::needs_new_session_id) says so, the CSRF token is a new one, and a
+///    form that came with the old one is not accepted: the old session may be one that an attacker gave the browser.
+/// 6. Take groups from the request's [`Identity`] while there is one: those in a session are as old as its login.
+///
+/// Two requests of one browser may do this at once. Each opens a session for the same user, and the browser keeps
+/// the last. A slow request may also write back a session that another one ended; in [`Mode::Strict`] that does no
+/// harm, since a session of the proxy's user is worth nothing without the proxy.
+///
+/// With tower-sessions 0.15, a new id for an emptied session is `clear` and then `cycle_id`: after `flush` alone,
+/// what is inserted next is stored under the old id. `examples/session_login.rs` is an application with all of this.
+///
+/// # The same as Django, and what is not
+///
+/// The rules are those of Django's `RemoteUserMiddleware` and `PersistentRemoteUserMiddleware`, but for these:
+///
+/// - Django compares names alone, as its backend tidied them.
+/// - Django's persistent middleware ends the proxy's session at an *empty* header. Here an empty value is nobody,
+///   as is none.
+/// - Django goes on with the session of an application's own login if the proxy names somebody who is not
+///   admitted; see [`Transition::not_admitted`].
 ///
 /// # Example
 ///
 /// ```
 /// use tower_proxied::proxy_remote_user::{Mode, SessionUser, Transition, transition};
-/// use tower_proxied::{Anonymous, Identity};
+/// use tower_proxied::{Anonymous, DetachedUser, Identity};
 ///
+/// let alice = DetachedUser::new("alice").with_realm("CORP");
 /// let nobody = Identity::Anonymous(Anonymous::Absent);
-/// let next = transition(Some(SessionUser::OfProxy("alice")), &nobody, Mode::Strict);
+///
+/// let next = transition(Some(SessionUser::OfProxy(&alice)), &nobody, Mode::Strict);
 /// assert_eq!(next, Transition::Logout);
 /// assert!(next.needs_new_session_id());
+///
+/// let own = transition(Some(SessionUser::OfApplication(&alice)), &nobody, Mode::Strict);
+/// assert_eq!(own, Transition::Keep);
 /// ```
 pub fn transition(session: Option<SessionUser<'_>>, now: &Identity, mode: Mode) -> Transition {
     match (session, now.user()) {
         (None, None) => Transition::StayAnonymous,
         (None, Some(_)) => Transition::Login,
-        (Some(session), Some(user)) if session.name() == user.name() => Transition::Keep,
+        (Some(session), Some(user)) if session.is(user) => Transition::Keep,
         (Some(_), Some(_)) => Transition::Switch,
         (Some(SessionUser::OfProxy(_)), None) if mode == Mode::Strict => Transition::Logout,
         (Some(_), None) => Transition::Keep,
     }
 }
 
-/// Whose session it is, and who opened it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whose session it is, and who opened it: both must be stored in the session.
+#[derive(Clone, Copy, Debug)]
 pub enum SessionUser<'a> {
     /// Opened because the proxy named this user.
-    OfProxy(&'a str),
+    OfProxy(&'a DetachedUser),
     /// Opened by the application's own login.
-    OfApplication(&'a str),
+    OfApplication(&'a DetachedUser),
 }
 
 impl<'a> SessionUser<'a> {
-    /// The user's name.
-    pub fn name(self) -> &'a str {
+    /// The user.
+    pub fn user(self) -> &'a DetachedUser {
         match self {
-            Self::OfProxy(name) | Self::OfApplication(name) => name,
+            Self::OfProxy(user) | Self::OfApplication(user) => user,
         }
+    }
+
+    /// Whether this is the session of that user: of the same name, realm and uid.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_proxied::DetachedUser;
+    /// use tower_proxied::proxy_remote_user::SessionUser;
+    ///
+    /// let alice = DetachedUser::new("alice").with_realm("A").with_groups(["ops"]);
+    /// let session = SessionUser::OfProxy(&alice);
+    /// assert!(session.is(&DetachedUser::new("alice").with_realm("A")));
+    /// assert!(!session.is(&DetachedUser::new("alice").with_realm("B")));
+    /// assert!(!session.is(&DetachedUser::new("alice")));
+    /// ```
+    pub fn is(self, user: &DetachedUser) -> bool {
+        let own = self.user();
+        own.name() == user.name() && own.realm() == user.realm() && own.uid() == user.uid()
     }
 }
 
@@ -59,7 +124,8 @@ impl<'a> SessionUser<'a> {
 pub enum Mode {
     /// It ends.
     Strict,
-    /// It goes on: for a proxy that names the user at a login page alone.
+    /// It goes on: for a proxy that names the user at a login page alone. The cookie is then all that a request
+    /// needs, from the proxy or past it.
     Persistent,
 }
 
@@ -73,9 +139,9 @@ pub enum Transition {
     Keep,
     /// End the session, with all that is in it, and open one for the user.
     Switch,
-    /// End the session.
+    /// End the session, with all that is in it.
     Logout,
-    /// There is no session, and none is needed.
+    /// There is no user's session, and none is needed.
     StayAnonymous,
 }
 
@@ -84,5 +150,28 @@ impl Transition {
     /// the session (fixation).
     pub fn needs_new_session_id(self) -> bool {
         matches!(self, Self::Login | Self::Switch | Self::Logout)
+    }
+
+    /// The same, where the proxy names a user whom the application does not let in: one it does not know, or whose
+    /// account is shut. Nobody is logged in then, and no session goes on, one of the application's own login
+    /// neither: the proxy says that somebody else sits there.
+    ///
+    /// Ask for it at each request with such a user, since accounts are shut while sessions last; and never where the
+    /// proxy names nobody.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_proxied::proxy_remote_user::Transition;
+    ///
+    /// assert_eq!(Transition::Login.not_admitted(), Transition::StayAnonymous);
+    /// assert_eq!(Transition::Switch.not_admitted(), Transition::Logout);
+    /// assert_eq!(Transition::Keep.not_admitted(), Transition::Logout);
+    /// ```
+    pub fn not_admitted(self) -> Self {
+        match self {
+            Self::Login | Self::StayAnonymous => Self::StayAnonymous,
+            Self::Keep | Self::Switch | Self::Logout => Self::Logout,
+        }
     }
 }

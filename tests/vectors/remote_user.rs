@@ -8,7 +8,8 @@ use tower_proxied::proxy_remote_user::{
     Encoding, Groups, Mode, OnAlias, OnForged, ProxyRemoteUserBuilder, SessionUser, Transition, transition,
 };
 use tower_proxied::{
-    Anonymous, Identity, Proof, ProxyRemoteUserLayer, Refusal, RefusalKind, Secret, TrustedProxies,
+    Anonymous, DetachedUser, Identity, Proof, ProxyRemoteUserLayer, Refusal, RefusalKind, Secret,
+    TrustedProxies,
 };
 
 use crate::support::{self, Case, Verdict, equal};
@@ -325,14 +326,14 @@ fn run_transition(case: &Case) -> Verdict {
     let identity = run_request(case)?.identity.ok_or("refused")?;
     let given = &case.given;
     equal("request_user", json!(identity.user().map(|user| user.name())), given["request_user"].clone())?;
+    let user = DetachedUser::new(given["session"]["user"].as_str().unwrap_or_default());
     let session = match &given["session"] {
         Value::Null => None,
         session => {
             support::only_keys(session, &["user", "origin"])?;
-            let name = session["user"].as_str().unwrap();
             Some(match session["origin"].as_str().unwrap() {
-                "remote-user" => SessionUser::OfProxy(name),
-                "local" => SessionUser::OfApplication(name),
+                "remote-user" => SessionUser::OfProxy(&user),
+                "local" => SessionUser::OfApplication(&user),
                 other => return Err(format!("no such origin: {other}")),
             })
         }
