@@ -54,6 +54,9 @@ impl SignOn {
     }
 }
 
+/// What a proxy writes to prove that a request came through it.
+pub(crate) const SECRET: (&str, &str) = ("x-proxy-secret", "through-the-looking-glass");
+
 /// What the application believes: the proxies' address and secret, together.
 pub(crate) fn proof() -> Result<Proof, Error> {
     let (name, secret) = secret()?;
@@ -61,7 +64,7 @@ pub(crate) fn proof() -> Result<Proof, Error> {
 }
 
 fn secret() -> Result<(HeaderName, Secret), Error> {
-    Ok((HeaderName::from_static("x-proxy-secret"), Secret::parse("through-the-looking-glass")?))
+    Ok((HeaderName::from_static(SECRET.0), Secret::parse(SECRET.1)?))
 }
 
 fn proxy(user: Option<DetachedUser>, to: SocketAddr) -> Result<Router, Error> {

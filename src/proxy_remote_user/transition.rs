@@ -175,3 +175,84 @@ impl Transition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy_remote_user::{Anonymous, RemoteUser};
+
+    fn proxy_names(user: &DetachedUser) -> Identity {
+        Identity::User(RemoteUser::for_test(user.clone()))
+    }
+
+    #[test]
+    fn only_name_realm_and_uid_make_a_person() {
+        let alice = || DetachedUser::new("alice");
+        let people = [
+            alice(),
+            DetachedUser::new("Alice"),
+            DetachedUser::new("alice "),
+            DetachedUser::new("al\u{131}ce"),
+            DetachedUser::new("alice@A"),
+            DetachedUser::new("A"),
+            alice().with_realm("A"),
+            alice().with_realm("a"),
+            alice().with_realm("B"),
+            alice().with_realm(""),
+            alice().with_uid("A"),
+            alice().with_uid(""),
+            alice().with_realm("A").with_uid("7"),
+            alice().with_realm("A7"),
+            DetachedUser::new("aliceA").with_uid("7"),
+        ];
+        for (at, session) in people.iter().enumerate() {
+            for (now_at, now) in people.iter().enumerate() {
+                let later = now.clone().with_groups(["ops"]).with_email("a@example").with_display_name("A.");
+                let expected = if at == now_at { Transition::Keep } else { Transition::Switch };
+                for of in [SessionUser::OfProxy(session), SessionUser::OfApplication(session)] {
+                    for mode in [Mode::Strict, Mode::Persistent] {
+                        let seen = transition(Some(of), &proxy_names(&later), mode);
+                        assert_eq!(seen, expected, "{of:?} {now:?} {mode:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_nobody_for_every_reason() {
+        let alice = DetachedUser::new("alice");
+        let reasons = [
+            Anonymous::Absent,
+            Anonymous::Unproven,
+            Anonymous::NoPeer,
+            Anonymous::Exempt,
+            Anonymous::Disabled,
+        ];
+        for nobody in reasons.map(Identity::Anonymous) {
+            for (session, mode, expected) in [
+                (None, Mode::Strict, Transition::StayAnonymous),
+                (None, Mode::Persistent, Transition::StayAnonymous),
+                (Some(SessionUser::OfProxy(&alice)), Mode::Strict, Transition::Logout),
+                (Some(SessionUser::OfProxy(&alice)), Mode::Persistent, Transition::Keep),
+                (Some(SessionUser::OfApplication(&alice)), Mode::Strict, Transition::Keep),
+                (Some(SessionUser::OfApplication(&alice)), Mode::Persistent, Transition::Keep),
+            ] {
+                assert_eq!(transition(session, &nobody, mode), expected, "{session:?} {nobody} {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_logged_in_who_is_not_admitted() {
+        for (next, expected) in [
+            (Transition::StayAnonymous, Transition::StayAnonymous),
+            (Transition::Login, Transition::StayAnonymous),
+            (Transition::Keep, Transition::Logout),
+            (Transition::Switch, Transition::Logout),
+            (Transition::Logout, Transition::Logout),
+        ] {
+            assert_eq!(next.not_admitted(), expected);
+        }
+    }
+}
