@@ -306,6 +306,50 @@ async fn a_stale_cookie_of_alice_is_nothing_to_bob() {
     assert!(browser.cookie(COOKIE) != Some(&id) && browser.cookie(COOKIE) != stale.cookie(COOKIE));
 }
 
+/// A neighbour in the domain can plant a cookie of the same name: browsers then send both.
+#[tokio::test]
+async fn of_two_cookies_neither_makes_the_visitor_somebody_else() {
+    let site = Site::start(Mode::Strict).await;
+    let planted = site.browser_of("dave", "proxy").await;
+    site.leave_note(&mut planted.clone(), Some("dave")).await;
+    let planted = format!("{COOKIE}={}", planted.cookie(COOKIE).unwrap());
+    let mut bob = site.browser_of("bob", "proxy").await;
+    let own = format!("{COOKIE}={}", bob.cookie(COOKIE).unwrap());
+    for pair in [[&planted, &own], [&own, &planted]] {
+        let line = format!("{}; {}", pair[0], pair[1]);
+        let visit =
+            Visit::with(&mut Browser::plain(), site.proxies.by("bob"), &[("cookie", &line)]).await.unwrap();
+        assert!(visit.json["user"] == "bob" && visit.json["note"].is_null(), "{line}: {}", visit.json);
+    }
+    let visit = Visit::with(&mut bob, site.proxies.by("bob"), &[("cookie", &planted)]).await.unwrap();
+    assert!(visit.json["user"] == "bob" && visit.json["note"].is_null(), "{}", visit.json);
+}
+
+#[tokio::test]
+async fn an_own_login_ends_at_its_own_logout_alone() {
+    let site = Site::start(Mode::Strict).await;
+    let mut browser = site.browser_of("carol", "application").await;
+    let page = site.nobody(&mut browser).await;
+    let to = site.proxies.by_nobody();
+    assert_eq!(browser.post(to, "/logout", &[("csrf", "")]).await.unwrap().status, 403);
+    assert!(site.nobody(&mut browser).await.is("Keep", Some("carol")));
+    let mut stale = browser.clone();
+    assert_eq!(browser.post(to, "/logout", &form(&page, &[])).await.unwrap().status, 303);
+    assert_eq!(browser.cookie(COOKIE), None);
+    assert!(site.nobody(&mut stale).await.is("StayAnonymous", None));
+}
+
+#[tokio::test]
+async fn an_own_login_waits_while_the_proxy_names_somebody() {
+    let site = Site::start(Mode::Strict).await;
+    let mut browser = site.browser_of("alice", "proxy").await;
+    let page = site.by("alice", &mut browser).await;
+    let fields = form(&page, &[("name", "carol"), ("password", "looking-glass")]);
+    let answer = browser.post(site.proxies.by("alice"), "/login", &fields).await.unwrap();
+    assert_eq!(answer.status, 409);
+    assert!(site.by("alice", &mut browser).await.is("Keep", Some("alice")));
+}
+
 #[tokio::test]
 async fn a_session_id_made_by_a_client_is_never_taken_over() {
     let site = Site::start(Mode::Strict).await;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -15,6 +16,9 @@ use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Default)]
 pub(crate) struct Browser {
@@ -100,15 +104,19 @@ impl Browser {
             request = request.header(header::COOKIE, pairs.join("; "));
         }
         let request = request.body(Full::from(body)).map_err(|error| text(&error))?;
-        let answer = match &self.tls {
-            None => exchange(stream, request).await,
-            Some(config) => {
-                let name = ServerName::from(to.ip());
-                let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
-                exchange(stream.map_err(|error| text(&error))?, request).await
+        let answer = async {
+            match &self.tls {
+                None => exchange(stream, request).await.map_err(|error| text(&error)),
+                Some(config) => {
+                    let name = ServerName::from(to.ip());
+                    let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
+                    exchange(stream.map_err(|error| text(&error))?, request)
+                        .await
+                        .map_err(|error| text(&error))
+                }
             }
         };
-        let answer = answer.map_err(|error| text(&error))?;
+        let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|error| text(&error))??;
         self.keep_cookies(&answer.headers);
         Ok(answer)
     }
