@@ -11,7 +11,6 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use serde_json::Value;
 use tower_proxied::proxy_remote_user::Mode;
 use tower_proxied::{DetachedUser, ProxyRemoteUserLayer};
 use tower_sessions::MemoryStore;
@@ -359,10 +358,7 @@ async fn at_once(strict: &SignOn, walk: &mut Walk) -> Result<(), Error> {
             .collect(),
         back: [back(&one), back(&other)].concat(),
         must: vec![
-            (
-                "both are alice's",
-                [&one, &other].iter().all(|visit| visit.json["user"] == Value::from("alice")),
-            ),
+            ("both are alice's", [&one, &other].iter().all(|visit| visit.json["user"] == "alice")),
             (
                 "both have new ids, each its own",
                 one.is_new_id() && other.is_new_id() && one.id_after != other.id_after,

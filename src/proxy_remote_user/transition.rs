@@ -54,6 +54,7 @@ use super::identity::{DetachedUser, Identity};
 ///   as is none.
 /// - Django goes on with the session of an application's own login if the proxy names somebody who is not
 ///   admitted; see [`Transition::not_admitted`].
+/// - At the request that logs in, Django accepts a form with the CSRF token of before.
 ///
 /// # Example
 ///
