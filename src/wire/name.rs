@@ -147,9 +147,24 @@ pub fn is_any_of(name: &HeaderName, names: &[&str]) -> bool {
     names.iter().any(|other| fold_together(name, other.as_bytes()))
 }
 
+#[inline]
 pub(super) fn fold(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+    FOLDED.get(usize::from(byte)).copied().unwrap_or(b'-')
 }
+
+static FOLDED: [u8; 256] = {
+    let mut folded = [b'-'; 256];
+    let mut rest = folded.as_mut_slice();
+    let mut byte = 0_u8;
+    while let Some((place, others)) = rest.split_first_mut() {
+        if byte.is_ascii_alphanumeric() {
+            *place = byte.to_ascii_lowercase();
+        }
+        byte = byte.wrapping_add(1);
+        rest = others;
+    }
+    folded
+};
 
 #[cfg(test)]
 mod tests {
