@@ -154,7 +154,7 @@ pub(super) fn fold(byte: u8) -> u8 {
 
 static FOLDED: [u8; 256] = {
     let mut folded = [b'-'; 256];
-    let mut rest = folded.as_mut_slice();
+    let mut rest: &mut [u8] = &mut folded;
     let mut byte = 0_u8;
     while let Some((place, others)) = rest.split_first_mut() {
         if byte.is_ascii_alphanumeric() {
