@@ -183,4 +183,12 @@ mod tests {
             assert!(!is_identity(&HeaderName::from_bytes(name.as_bytes()).unwrap()), "{name}");
         }
     }
+
+    #[test]
+    fn every_byte_folds() {
+        for byte in 0..=u8::MAX {
+            let folded = if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+            assert_eq!(fold(byte), folded, "{byte}");
+        }
+    }
 }
