@@ -170,6 +170,9 @@ impl fmt::Display for RemoteUser {
 /// A user without a database: plain data, for an application's own login as for a front end that knows who is
 /// logged in. Anybody can make one, so that it proves nothing; see [`RemoteUser`].
 ///
+/// Texts of up to 62 bytes are held without an allocation, and so are groups of up to 124 bytes together, with one
+/// more for each.
+///
 /// # Example
 ///
 /// ```

@@ -28,9 +28,28 @@
 //!
 //! # Cost
 //!
-//! Each header name is compared with the protected ones of the same length. A request without identity headers costs
-//! no allocation but the extension's; with them, the user and the list of the names that go are allocated. The order
-//! of lines of one name stays, the order of different names may change.
+//! The protected names are compiled when the layer is built ([`NameSet`](crate::wire::name::NameSet)). Each header's
+//! name is looked at once, and where one of them is protected, those from there on once more.
+//!
+//! | request | allocations (`tests/allocations`) |
+//! |---|---|
+//! | no identity headers, however many others | 1, of 16 bytes: the value in the extensions |
+//! | forged ones, in any spelling | the same, up to 512 bytes of names; then room that doubles: 6 for 1000 names |
+//! | a user, with or without groups and attributes | 2: the value, and the user in one block of 504 bytes |
+//! | a text of more than 62 bytes; groups of more than 124 bytes, with one more for each | 1 more each; for groups, room that doubles |
+//! | a refusal | 7: its response |
+//! | the layer disabled | as without a user; once in a process, the well-known names are compiled |
+//!
+//! Attributes of [`extra_prefix`](ProxyRemoteUserBuilder::extra_prefix), text that must be decoded, and
+//! [`forward_canonical`](ProxyRemoteUserBuilder::forward_canonical) of a user allocate besides. No header's value is
+//! kept: a user does not hold on to what the server read.
+//!
+//! Time grows with the number of headers (`benches/proxy_remote_user.rs`). In one run, 20 headers without an identity
+//! took 230 ns, with a user in 3 groups 1030 ns; `SetRequestHeader` of tower-http took 93 ns,
+//! `SetSensitiveRequestHeaders` with 4 names 204 ns and with 25 names 1024 ns, and to look for the 37 names and 6
+//! prefixes one by one 2290 ns.
+//!
+//! The order of lines of one name stays, the order of different names may change.
 //!
 //! # Deployment caveats
 //!
