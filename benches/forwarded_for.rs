@@ -3,21 +3,23 @@
 //! `cargo bench --bench forwarded_for`. All contenders are timed in turn, many times; the table shows medians, and how
 //! many times as long as ours each takes. Not all of them give the right answer: a wrong one is marked.
 
+mod support;
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use ipnet::IpNet;
 use tower_proxied::forwarded_for::Proxied;
 use tower_proxied::{ForwardedForLayer, PeerAddr, TrustedProxies};
 
+use self::support::{interleaved, is_wanted};
+
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const CLIENT: &str = "203.0.113.5";
 
 fn main() {
-    // `cargo test` builds and starts benches, too.
-    if !std::env::args().any(|argument| argument == "--bench") {
+    if !is_wanted() {
         return;
     }
     println!("X-Forwarded-For: ns per request (times ours)");
@@ -137,28 +139,4 @@ fn row(name: &str, count: usize, is_forwarded: bool, value: &str) {
         })
         .collect();
     println!("{name:28} {:>12.0} {:>22} {:>22} {:>22}", medians[0], cells[0], cells[1], cells[2]);
-}
-
-/// Nanoseconds per call: the median of many rounds, in each of which all are timed in turn.
-fn interleaved<const N: usize>(contenders: [&dyn Fn(); N]) -> [f64; N] {
-    const ROUNDS: usize = 31;
-    let calls = contenders.map(|contender| {
-        let start = Instant::now();
-        (0..16).for_each(|_| contender());
-        let one = start.elapsed().as_nanos() / 16;
-        // About half a millisecond in each round.
-        usize::try_from(500_000 / one.max(1)).unwrap().clamp(2, 20_000)
-    });
-    let mut times = [(); N].map(|()| Vec::with_capacity(ROUNDS));
-    for _ in 0..ROUNDS {
-        for ((contender, calls), times) in contenders.iter().zip(calls).zip(&mut times) {
-            let start = Instant::now();
-            (0..calls).for_each(|_| contender());
-            times.push(start.elapsed().as_nanos() as f64 / calls as f64);
-        }
-    }
-    times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[ROUNDS / 2]
-    })
 }

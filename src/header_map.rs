@@ -2,19 +2,33 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::wire::list;
+use crate::wire::{ShortBytes, list};
 
-/// Removes all fields whose name is such. Allocates only where more than eight of them are there, and looks at each
-/// name once.
+/// Removes all fields whose name is such. Looks at each name once, and allocates only where the names that go have
+/// more than [`SHORT`] bytes.
 pub(crate) fn remove_where(headers: &mut HeaderMap, is_such: impl Fn(&HeaderName) -> bool) {
-    let mut first: [Option<HeaderName>; 8] = Default::default();
-    let mut found = headers.keys().filter(|name| is_such(name)).cloned().fuse();
-    first.iter_mut().for_each(|slot| *slot = found.next());
-    let rest: Vec<HeaderName> = found.collect();
-    for name in first.iter().flatten().chain(&rest) {
+    remove_where_from(headers, 0, is_such);
+}
+
+/// The same, of the names from this one on.
+pub(crate) fn remove_where_from(
+    headers: &mut HeaderMap,
+    first: usize,
+    is_such: impl Fn(&HeaderName) -> bool,
+) {
+    let mut found = headers.keys().skip(first).filter(|name| is_such(name)).peekable();
+    if found.peek().is_none() {
+        return;
+    }
+    // Copies, since the first clone of a name allocates.
+    let mut names = ShortBytes::<SHORT>::new();
+    found.for_each(|name| names.push(name.as_str().as_bytes(), b','));
+    for name in names.split(|byte| *byte == b',').filter_map(|name| std::str::from_utf8(name).ok()) {
         headers.remove(name);
     }
 }
+
+const SHORT: usize = 512;
 
 /// Takes names out of `Connection`: a proxy further in removes what is listed there (RFC 9110, section 7.6.1),
 /// and a client can list what the front end wrote (CVE-2024-45410, CVE-2022-31813).

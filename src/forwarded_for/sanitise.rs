@@ -27,7 +27,7 @@ impl Config {
         let is_attested =
             |name: &HeaderName| attested.iter().any(|(own, span)| own == name && span.is_some());
         remove_where(headers, |name| {
-            (name::is_any_of(name, name::FORWARDING) || self.source.is_spelled_by(name))
+            (name::is_forwarding(name) || self.source.is_spelled_by(name))
                 && !is_attested(name)
                 && !(is_trusted && self.keep.contains(name))
         });

@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::wire::name::is_identity;
-use crate::wire::{list, name};
+use crate::wire::list;
+use crate::wire::name::{is_forwarding, is_identity};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -68,5 +68,5 @@ fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
 }
 
 fn is_claim(name: &HeaderName) -> bool {
-    name::is_any_of(name, name::FORWARDING) || is_identity(name)
+    is_forwarding(name) || is_identity(name)
 }

@@ -8,7 +8,7 @@ use super::proof::Proof;
 use super::{CHALLENGE, ProxyRemoteUserLayer};
 use crate::shell::ExemptPaths;
 use crate::trust::PeerAddr;
-use crate::wire::name;
+use crate::wire::name::{self, NameSet};
 
 /// Makes a [`ProxyRemoteUserLayer`]; see the [module](crate::proxy_remote_user). It is no layer yet: finish with
 /// `.build()?`.
@@ -58,6 +58,8 @@ pub(super) struct Config {
     pub(super) strips_authorization: bool,
     pub(super) peer_from: Option<fn(&Extensions) -> Option<PeerAddr>>,
     pub(super) exempt: ExemptPaths,
+    /// Compiled by [`build`](ProxyRemoteUserBuilder::build).
+    pub(super) protected: NameSet,
 }
 
 impl ProxyRemoteUserBuilder {
@@ -76,6 +78,7 @@ impl ProxyRemoteUserBuilder {
                 strips_authorization: false,
                 peer_from: None,
                 exempt: ExemptPaths::default(),
+                protected: NameSet::new(name::IDENTITY, name::IDENTITY_PREFIXES),
             },
         }
     }
@@ -254,8 +257,9 @@ impl ProxyRemoteUserBuilder {
     /// `Cookie`, `Content-…`, `X-Forwarded-For`, …), or a prefix that covers one; two roles whose headers are the same
     /// in some spelling; a secret that is to be kept; no user header; an empty or ambiguous realm, an empty prefix.
     /// The error names the item.
-    pub fn build(self) -> Result<ProxyRemoteUserLayer, BuildError> {
+    pub fn build(mut self) -> Result<ProxyRemoteUserLayer, BuildError> {
         self.config.check()?;
+        self.config.protected = self.config.protected();
         Ok(self.config.into())
     }
 }
@@ -373,6 +377,16 @@ const RESERVED: &[&str] = &[
 const RESERVED_PREFIXES: &[&str] = &["content-", "if-", "sec-"];
 
 impl Config {
+    /// The configured headers, the secrets, and those in which other products expect a user.
+    fn protected(&self) -> NameSet {
+        let own = self.fields.names().chain(&self.secret_headers).map(HeaderName::as_str);
+        let prefixes = self.fields.extra_prefixes.iter().map(|prefix| &**prefix);
+        NameSet::new(
+            own.chain(name::IDENTITY.iter().copied()),
+            prefixes.chain(name::IDENTITY_PREFIXES.iter().copied()),
+        )
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         if let Some(part) = self.proof.impossible_part() {
             return Err(Problem::NoProof.of(part));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::identity::DetachedUser;
+use super::text_list::TextList;
 use crate::refusal::RefusalKind;
 use crate::wire::{list, name, text};
 
@@ -131,7 +132,7 @@ impl Fields {
     pub(crate) fn read(&self, headers: &HeaderMap) -> Result<Option<DetachedUser>, RefusalKind> {
         let Some(written) = self.user(headers)? else { return Ok(None) };
         let (name, realm) = self.without_realm(self.without_prefix(&written)?)?;
-        let mut user = DetachedUser::new(name).with_groups(self.groups(headers)?);
+        let mut user = DetachedUser::new(name).with_group_list(self.groups(headers)?);
         if let Some(realm) = realm {
             user = user.with_realm(realm);
         }
@@ -203,7 +204,7 @@ impl Fields {
             headers.try_append(header, sensitive(&line)?).map_err(|_| Unwritable)?;
         }
         let read = self.groups(headers).map_err(|_| Unwritable)?;
-        if read.iter().map(|group| &**group).eq(user.groups()) { Ok(()) } else { Err(Unwritable) }
+        if read.iter().eq(user.groups()) { Ok(()) } else { Err(Unwritable) }
     }
 
     fn user<'a>(&self, headers: &'a HeaderMap) -> Result<Option<Cow<'a, str>>, RefusalKind> {
@@ -232,20 +233,20 @@ impl Fields {
         }
     }
 
-    fn groups(&self, headers: &HeaderMap) -> Result<Vec<Box<str>>, RefusalKind> {
-        let Some(header) = &self.groups else { return Ok(Vec::new()) };
+    fn groups(&self, headers: &HeaderMap) -> Result<TextList, RefusalKind> {
+        let mut groups = TextList::new();
+        let Some(header) = &self.groups else { return Ok(groups) };
         let separator = self.grouping.separator();
         if separator.is_some() && list::only_line(headers, header).is_err() {
             return Err(RefusalKind::IdentityMalformed);
         }
-        let mut groups = Vec::new();
         for item in list::lines(headers, header).flat_map(|line| line.split(|byte| Some(*byte) == separator))
         {
             let Some(group) = self.value(item)? else { continue };
             if groups.len() >= self.max_groups {
                 return Err(RefusalKind::IdentityMalformed);
             }
-            groups.push(group.into());
+            groups.push(&group);
         }
         Ok(groups)
     }

@@ -4,6 +4,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::proof::{Proven, ProvenBy};
+use super::text_list::TextList;
+use crate::wire::ShortText;
 
 /// Who sent the request, as far as the proxy proved it: the extension that
 /// [`ProxyRemoteUser`](crate::ProxyRemoteUser) leaves in every request.
@@ -168,6 +170,9 @@ impl fmt::Display for RemoteUser {
 /// A user without a database: plain data, for an application's own login as for a front end that knows who is
 /// logged in. Anybody can make one, so that it proves nothing; see [`RemoteUser`].
 ///
+/// Texts of up to 62 bytes are held without an allocation, and so are groups of up to 124 bytes together, with one
+/// more for each.
+///
 /// # Example
 ///
 /// ```
@@ -181,21 +186,21 @@ impl fmt::Display for RemoteUser {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct DetachedUser {
-    name: Box<str>,
-    groups: Vec<Box<str>>,
-    display_name: Option<Box<str>>,
-    email: Option<Box<str>>,
-    uid: Option<Box<str>>,
-    realm: Option<Box<str>>,
+    name: ShortText,
+    groups: TextList,
+    display_name: Option<ShortText>,
+    email: Option<ShortText>,
+    uid: Option<ShortText>,
+    realm: Option<ShortText>,
     extra: BTreeMap<String, Vec<String>>,
 }
 
 impl DetachedUser {
     /// A user of this name, in no group.
-    pub fn new(name: impl Into<Box<str>>) -> Self {
+    pub fn new(name: impl AsRef<str>) -> Self {
         Self {
-            name: name.into(),
-            groups: Vec::new(),
+            name: ShortText::new(name.as_ref()),
+            groups: TextList::new(),
             display_name: None,
             email: None,
             uid: None,
@@ -208,33 +213,38 @@ impl DetachedUser {
     pub fn with_groups<I>(mut self, groups: I) -> Self
     where
         I: IntoIterator,
-        I::Item: Into<Box<str>>,
+        I::Item: AsRef<str>,
     {
-        self.groups = groups.into_iter().map(Into::into).collect();
+        self.groups = TextList::new();
+        groups.into_iter().for_each(|group| self.groups.push(group.as_ref()));
         self
     }
 
+    pub(super) fn with_group_list(self, groups: TextList) -> Self {
+        Self { groups, ..self }
+    }
+
     /// With a name for display.
-    pub fn with_display_name(mut self, name: impl Into<Box<str>>) -> Self {
-        self.display_name = Some(name.into());
+    pub fn with_display_name(mut self, name: impl AsRef<str>) -> Self {
+        self.display_name = Some(ShortText::new(name.as_ref()));
         self
     }
 
     /// With an address for mail.
-    pub fn with_email(mut self, email: impl Into<Box<str>>) -> Self {
-        self.email = Some(email.into());
+    pub fn with_email(mut self, email: impl AsRef<str>) -> Self {
+        self.email = Some(ShortText::new(email.as_ref()));
         self
     }
 
     /// With an id that stays when the name changes.
-    pub fn with_uid(mut self, uid: impl Into<Box<str>>) -> Self {
-        self.uid = Some(uid.into());
+    pub fn with_uid(mut self, uid: impl AsRef<str>) -> Self {
+        self.uid = Some(ShortText::new(uid.as_ref()));
         self
     }
 
     /// Of this realm (domain).
-    pub fn with_realm(mut self, realm: impl Into<Box<str>>) -> Self {
-        self.realm = Some(realm.into());
+    pub fn with_realm(mut self, realm: impl AsRef<str>) -> Self {
+        self.realm = Some(ShortText::new(realm.as_ref()));
         self
     }
 
@@ -251,7 +261,7 @@ impl DetachedUser {
 
     /// The groups, in the order of the proxy.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        self.groups.iter().map(|group| &**group)
+        self.groups.iter()
     }
 
     /// Whether the user is in this group; case counts.

@@ -28,9 +28,29 @@
 //!
 //! # Cost
 //!
-//! Each header name is compared with the protected ones of the same length. A request without identity headers costs
-//! no allocation but the extension's; with them, the user and the list of the names that go are allocated. The order
-//! of lines of one name stays, the order of different names may change.
+//! The protected names are compiled when the layer is built ([`NameSet`](crate::wire::name::NameSet)). Each header's
+//! name is looked at once, and where one of them is protected, those from there on once more.
+//!
+//! | request | allocations (`tests/allocations`) |
+//! |---|---|
+//! | no identity headers, however many others | 1, of 16 bytes: the value in the extensions |
+//! | forged ones, in any spelling | the same, up to 512 bytes of names; then room that doubles: 6 for 1000 names |
+//! | a user, with or without groups and attributes | 2: the value, and the user in one block of 504 bytes |
+//! | a text of more than 62 bytes; groups of more than 124 bytes, with one more for each | 1 more each; for groups, room that doubles |
+//! | a refusal | 7: its response |
+//! | the layer disabled | as without a user; once in a process, the well-known names are compiled |
+//!
+//! Attributes of [`extra_prefix`](ProxyRemoteUserBuilder::extra_prefix), text that must be decoded, and
+//! [`forward_canonical`](ProxyRemoteUserBuilder::forward_canonical) of a user allocate besides. No header's value is
+//! kept: a user does not hold on to what the server read.
+//!
+//! Time grows with the number of headers (`benches/proxy_remote_user.rs`). In four runs on a busy machine, 20 headers
+//! without an identity took 230 to 421 ns: 2.4 to 3.8 times as long as `SetRequestHeader` of tower-http, 1.1 to 1.7
+//! times as long as its `SetSensitiveRequestHeaders` with 4 names, less than a third of the same with 25 names, and an
+//! eighth to a tenth of looking for the 37 names and 6 prefixes one by one. With a user in 3 groups they took 1031 to
+//! 2130 ns.
+//!
+//! The order of lines of one name stays, the order of different names may change.
 //!
 //! # Deployment caveats
 //!
@@ -85,6 +105,7 @@ mod preset;
 mod proof;
 #[cfg(test)]
 mod tests;
+mod text_list;
 mod transition;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request};
@@ -97,7 +118,7 @@ pub use self::proof::{Proof, ProofKind, ProvenBy, Secret, SecretError};
 pub use self::transition::{Mode, SessionUser, Transition, transition};
 pub use crate::body::ResponseBody;
 use crate::future::Nothing;
-use crate::header_map::{remove_where, unlist};
+use crate::header_map::{remove_where, remove_where_from, unlist};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{Unit, report_no_peer, shell};
 use crate::trust::PeerAddr;
@@ -145,11 +166,11 @@ impl builder::Config {
         self.peer_from.map_or_else(|| PeerAddr::of(extensions), |peer_from| peer_from(extensions))
     }
 
-    /// Who the request is from. Reads only.
-    fn judge(&self, parts: &request::Parts) -> Result<Judged, RefusalKind> {
+    /// Who the request is from. Reads only; `has_protected` where any of the protected headers is there.
+    fn judge(&self, parts: &request::Parts, has_protected: bool) -> Result<Judged, RefusalKind> {
         let peer = self.peer(&parts.extensions);
         let Some(proven) = self.proof.check(peer.as_ref(), parts) else {
-            if self.on_forged == OnForged::Refuse && parts.headers.keys().any(|name| self.protects(name)) {
+            if self.on_forged == OnForged::Refuse && has_protected {
                 return Err(RefusalKind::IdentityForged);
             }
             let reason = if peer.is_none() && self.proof.asks_for_peer() {
@@ -160,6 +181,9 @@ impl builder::Config {
             };
             return Ok(Judged { identity: Identity::Anonymous(reason), is_proven: false });
         };
+        if !has_protected {
+            return Ok(Judged { identity: Identity::Anonymous(Anonymous::Absent), is_proven: true });
+        }
         if self.on_alias == OnAlias::Refuse && parts.headers.keys().any(|name| self.is_alias(name)) {
             return Err(RefusalKind::IdentityMalformed);
         }
@@ -177,7 +201,7 @@ impl builder::Config {
     }
 
     fn protects(&self, header: &HeaderName) -> bool {
-        self.fields.holds(header) || self.is_secret(header) || name::is_identity(header)
+        self.protected.contains(header)
     }
 
     /// Another spelling of a configured header.
@@ -186,8 +210,9 @@ impl builder::Config {
             || (self.is_secret(header) && !self.secret_headers.contains(header))
     }
 
-    fn drain(&self, headers: &mut HeaderMap, keeps: bool) {
-        remove_where(headers, |name| self.protects(name) && !(keeps && self.keep.contains(name)));
+    /// From the first protected header on.
+    fn drain(&self, headers: &mut HeaderMap, first: usize, keeps: bool) {
+        remove_where_from(headers, first, |name| self.protects(name) && !(keeps && self.keep.contains(name)));
     }
 
     fn refuse_nobody(&self, why: Anonymous) -> Refusal {
@@ -210,8 +235,11 @@ impl Unit for builder::Config {
     fn on_request(&self, parts: &mut request::Parts) -> Result<Nothing, Refusal> {
         parts.extensions.remove::<Identity>();
         let is_exempt = self.exempt.contains(parts);
-        let judged = self.judge(parts);
-        self.drain(&mut parts.headers, judged.as_ref().is_ok_and(|judged| judged.is_proven));
+        let first = parts.headers.keys().position(|name| self.protects(name));
+        let judged = self.judge(parts, first.is_some());
+        if let Some(first) = first {
+            self.drain(&mut parts.headers, first, judged.as_ref().is_ok_and(|judged| judged.is_proven));
+        }
         let mut identity = match judged {
             Ok(judged) => judged.identity,
             Err(_) if is_exempt => Identity::Anonymous(Anonymous::Exempt),
@@ -223,7 +251,7 @@ impl Unit for builder::Config {
                 if !is_exempt {
                     return Err(RefusalKind::IdentityMalformed.into());
                 }
-                self.drain(&mut parts.headers, false);
+                self.drain(&mut parts.headers, 0, false);
                 identity = Identity::Anonymous(Anonymous::Exempt);
             }
         }

@@ -10,8 +10,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Deref;
 
+use super::ShortText;
 use super::node;
-use super::short_text::ShortText;
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

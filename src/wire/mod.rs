@@ -10,13 +10,18 @@ pub mod host;
 pub mod link;
 pub mod list;
 pub mod name;
+mod name_set;
 pub mod node;
 pub mod path;
 pub mod reference;
 pub mod refresh;
 pub mod set_cookie;
+mod short_bytes;
 mod short_text;
 pub mod text;
+
+pub(crate) use self::short_bytes::ShortBytes;
+pub(crate) use self::short_text::ShortText;
 
 /// What stands before and behind the first `mark`.
 pub(crate) fn cut(bytes: &[u8], mark: u8) -> (&[u8], Option<&[u8]>) {

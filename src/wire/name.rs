@@ -4,7 +4,11 @@
 //! then one name (CVE-2015-0219, CVE-2025-64484, CVE-2026-39858). A guard must therefore treat all spellings
 //! that fold together alike.
 
+use std::sync::LazyLock;
+
 use http::HeaderName;
+
+pub use super::name_set::NameSet;
 
 /// `X-Forwarded-For`.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -127,10 +131,14 @@ pub fn folds_to_prefix(name: &[u8], prefix: &[u8]) -> bool {
 /// (`X-Goog-IAP-JWT-Assertion`, `Cf-Access-Jwt-Assertion`, `X-Amzn-Oidc-Data`) are not among them: they prove
 /// themselves.
 pub fn is_identity(header: &HeaderName) -> bool {
-    is_any_of(header, IDENTITY)
-        || IDENTITY_PREFIXES
-            .iter()
-            .any(|prefix| folds_to_prefix(header.as_str().as_bytes(), prefix.as_bytes()))
+    static SET: LazyLock<NameSet> = LazyLock::new(|| NameSet::new(IDENTITY, IDENTITY_PREFIXES));
+    SET.contains(header)
+}
+
+/// Whether some product takes this header, in any spelling, for what a proxy forwards.
+pub fn is_forwarding(header: &HeaderName) -> bool {
+    static SET: LazyLock<NameSet> = LazyLock::new(|| NameSet::new(FORWARDING, [""; 0]));
+    SET.contains(header)
 }
 
 /// Whether `name` folds together with one of `names`.
@@ -139,9 +147,24 @@ pub fn is_any_of(name: &HeaderName, names: &[&str]) -> bool {
     names.iter().any(|other| fold_together(name, other.as_bytes()))
 }
 
-fn fold(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+#[inline]
+pub(super) fn fold(byte: u8) -> u8 {
+    FOLDED.get(usize::from(byte)).copied().unwrap_or(b'-')
 }
+
+static FOLDED: [u8; 256] = {
+    let mut folded = [b'-'; 256];
+    let mut rest: &mut [u8] = &mut folded;
+    let mut byte = 0_u8;
+    while let Some((place, others)) = rest.split_first_mut() {
+        if byte.is_ascii_alphanumeric() {
+            *place = byte.to_ascii_lowercase();
+        }
+        byte = byte.wrapping_add(1);
+        rest = others;
+    }
+    folded
+};
 
 #[cfg(test)]
 mod tests {
@@ -158,6 +181,14 @@ mod tests {
             ["x-remote-user-with-suffix", "authorization", "x-goog-iap-jwt-assertion", "x-amzn-oidc-data"]
         {
             assert!(!is_identity(&HeaderName::from_bytes(name.as_bytes()).unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_byte_folds() {
+        for byte in 0..=u8::MAX {
+            let folded = if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+            assert_eq!(fold(byte), folded, "{byte}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::short_text::ShortText;
+use super::ShortText;
 use crate::literal::literal;
 
 /// The path under which an application is mounted: empty, or `/a/b` without a slash at the end.

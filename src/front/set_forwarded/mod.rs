@@ -249,7 +249,7 @@ impl Config {
             Mode::Edge => remove_forwarding(headers),
             Mode::Appending => remove_where(headers, |name| is_other_spelling(name, &written)),
         }
-        unlist(headers, is_forwarding);
+        unlist(headers, name::is_forwarding);
         for (name, value) in written.into_iter().flatten() {
             let value = match self.mode {
                 Mode::Edge => value,
@@ -268,11 +268,7 @@ enum Brackets {
 }
 
 fn remove_forwarding(headers: &mut HeaderMap) {
-    remove_where(headers, is_forwarding);
-}
-
-fn is_forwarding(name: &HeaderName) -> bool {
-    name::is_any_of(name, name::FORWARDING)
+    remove_where(headers, name::is_forwarding);
 }
 
 fn is_other_spelling(name: &HeaderName, written: &Written) -> bool {
