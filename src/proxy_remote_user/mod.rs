@@ -86,6 +86,7 @@ mod proof;
 #[cfg(test)]
 mod tests;
 mod transition;
+pub(crate) mod write;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request};
 
@@ -95,6 +96,7 @@ pub use self::identity::{Anonymous, DetachedUser, Identity, RemoteUser};
 pub use self::preset::Preset;
 pub use self::proof::{Proof, ProofKind, ProvenBy, Secret, SecretError};
 pub use self::transition::{Mode, SessionUser, Transition, transition};
+pub use self::write::{RealmForm, Unwritable};
 pub use crate::body::ResponseBody;
 use crate::future::Nothing;
 use crate::header_map::{remove_where, unlist};
@@ -218,6 +220,7 @@ impl Unit for builder::Config {
             Err(refusal) => return Err(refusal.into()),
         };
         if let (Identity::User(user), true) = (&identity, self.forwards_canonical) {
+            remove_where(&mut parts.headers, |name| self.fields.holds(name));
             unlist(&mut parts.headers, |name| self.protects(name));
             if self.fields.write(user, &mut parts.headers).is_err() {
                 if !is_exempt {

@@ -131,6 +131,14 @@ pub fn to_percent(text: &str) -> String {
     to_escapes(text.bytes(), b'%', |byte| byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte))
 }
 
+/// The reverse of [`percent`] where the text becomes part of a field name, whose letters lose their case: everything
+/// but lower-case letters, digits, `-` and `.` is a triplet, `_` too, which servers drop or take for `-`.
+pub(crate) fn to_percent_name(text: &str) -> String {
+    to_escapes(text.bytes(), b'%', |byte| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
+    })
+}
+
 /// The reverse of [`encoded_words`]: plain where the text is ASCII and holds no `=?`, else words of at most 75
 /// characters (RFC 2047, section 2), none of which cuts a character.
 pub fn to_encoded_words(text: &str) -> String {
