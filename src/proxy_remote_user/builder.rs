@@ -135,7 +135,8 @@ impl ProxyRemoteUserBuilder {
         self
     }
 
-    /// How text is written. [`Encoding::Utf8`] unless said.
+    /// How text is written. [`Encoding::Utf8`] unless said. This crate's front end writes [`Encoding::Rfc2047`]: see
+    /// [`Preset::SetRemoteUser`].
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.config.fields.encoding = encoding;
         self

@@ -18,7 +18,7 @@ pub enum Encoding {
     Latin1,
     /// Percent triplets of UTF-8 (RFC 3986, section 2.1), decoded once.
     Percent,
-    /// Encoded words (RFC 2047), as Tailscale writes them.
+    /// Encoded words (RFC 2047), as Tailscale and this crate's front end write them.
     Rfc2047,
 }
 

@@ -39,6 +39,8 @@
 //!   Without a preset four headers are read, not one: `Remote-User`, `Remote-Groups`, `Remote-Name` and `Remote-Email`
 //!   ([`Preset::Authelia`]). Behind a proxy that writes the user alone, say [`Preset::UserOnly`]: else a client that is
 //!   logged in chooses its groups.
+//! - Behind this crate's own front end say [`Preset::SetRemoteUser`]: it writes names that are not ASCII as encoded
+//!   words, and the default takes lines for UTF-8.
 //! - The layer must be outside of everything that reads the user, of all routes, of fallbacks too.
 //! - Trailers of the request pass untouched: never read an identity from them.
 //! - A layer that logs headers and stands outside of this one sees the secret. Let this one be the outer one, or mark

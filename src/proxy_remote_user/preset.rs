@@ -34,8 +34,22 @@ pub enum Preset {
     /// `X-Goog-Authenticated-User-Email` with `accounts.google.com:` before the address. Google asks to check the
     /// signed assertion (`X-Goog-IAP-JWT-Assertion`) instead of the peer: see [`Proof::verify`](super::Proof::verify).
     GoogleIap,
-    /// `Remote-User`, `-Groups` (comma), `-Name`, `-Email` (RFC 2047), as this crate's front end writes them:
-    /// `SetRemoteUserLayer`, feature `front`.
+    /// `Remote-User`, `-Groups` (comma), `-Name`, `-Email` (RFC 2047), as this crate's front end writes them
+    /// (`SetRemoteUserLayer`, feature `front`). Give both sides this one value:
+    ///
+    /// ```
+    /// use tower_proxied::front::SetRemoteUserLayer;
+    /// use tower_proxied::proxy_remote_user::Preset;
+    /// use tower_proxied::{Proof, ProxyRemoteUserLayer, TrustedProxies};
+    ///
+    /// const SHARED: Preset = Preset::SetRemoteUser;
+    /// let front_end = SetRemoteUserLayer::from_detached_user().preset(SHARED).checked()?;
+    /// let proof = Proof::peer(TrustedProxies::parse(["10.0.0.5"])?);
+    /// let application = ProxyRemoteUserLayer::new(proof).preset(SHARED).build()?;
+    /// assert!(format!("{front_end:?}").contains("Rfc2047"));
+    /// assert!(format!("{application:?}").contains("Rfc2047"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     SetRemoteUser,
 }
 

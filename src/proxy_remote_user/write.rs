@@ -141,7 +141,6 @@ impl Fields {
         read.iter().map(|group| &**group).eq(user.groups()).then_some(())
     }
 
-    /// An attribute without values is an empty line.
     fn put_extra(&self, headers: &mut HeaderMap, user: &DetachedUser) -> Option<()> {
         let Some(prefix) = self.extra_prefixes.first() else { return Some(()) };
         for (key, values) in user.extra() {
@@ -149,9 +148,6 @@ impl Fields {
                 return None;
             }
             let header = HeaderName::try_from(format!("{prefix}{}", text::to_percent_name(key))).ok()?;
-            if values.is_empty() {
-                headers.try_append(&header, HeaderValue::from_static("")).ok()?;
-            }
             for value in values {
                 headers.try_append(&header, self.line(value, Self::value)?).ok()?;
             }
