@@ -4,6 +4,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::wire::list;
 
+/// Of HTTP/1.0 proxies (RFC 9112, appendix C.2.2).
+pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
 /// Removes all fields whose name is such. Allocates only where more than eight of them are there, and looks at each
 /// name once.
 pub(crate) fn remove_where(headers: &mut HeaderMap, is_such: impl Fn(&HeaderName) -> bool) {
@@ -21,7 +24,6 @@ pub(crate) fn remove_where(headers: &mut HeaderMap, is_such: impl Fn(&HeaderName
 /// `Trailer`, so that no HTTP/1.1 sender hands on a trailer of that name (RFC 9110, section 6.6.2). What is
 /// no token goes as well: another parser may see a name there.
 pub(crate) fn unlist(headers: &mut HeaderMap, is_listed_wrongly: impl Fn(&HeaderName) -> bool) {
-    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
     for field in [header::CONNECTION, PROXY_CONNECTION, header::TRAILER] {
         unlist_of(&field, headers, &is_listed_wrongly);
     }
@@ -102,5 +104,6 @@ mod tests {
         assert_eq!(connection(&["close", "REMOTE_USER , upgrade"]), ["close, upgrade"]);
         assert!(connection(&["remote-user"]).is_empty());
         assert_eq!(connection(&["close,  upgrade", "te"]), ["close,  upgrade", "te"]);
+        assert_eq!(connection(&["close, \"remote-user\"", "te"]), ["close, te"]);
     }
 }

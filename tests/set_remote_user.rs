@@ -1,8 +1,21 @@
 //! The traps into which front ends fell that tell application servers who is logged in.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tower::layer::util::Stack;
 use tower::util::MapRequestLayer;
+use tower::{Layer, ServiceExt};
 use tower_proxied::front::{SetRemoteUserLayer, Target, UpstreamLayer};
 use tower_proxied::proxy_remote_user::{Anonymous, Encoding, Groups, Preset};
 use tower_proxied::wire::{name, text};
@@ -200,6 +213,54 @@ fn no_trailer_is_declared_that_names_a_user() {
     let lines = [("trailer", "X-Checksum, Remote-User"), ("trailer", "Remote_Groups"), ("te", "trailers")];
     let sent = sent(&writer(Some(alice())), &lines);
     assert_eq!(sent, [&WRITTEN[..2], &["te: trailers", "trailer: X-Checksum"], &WRITTEN[2..]].concat());
+}
+
+/// Over HTTP/1.1 hyper's client sends the trailers that are declared; over HTTP/2 all of them.
+#[tokio::test]
+async fn trailers_that_name_a_user_stay_behind_over_http_1() {
+    for (is_http2, expected) in [(false, &["x-checksum"][..]), (true, &["remote-user", "x-checksum"])] {
+        let (address, mut trailers) = trailers_of_requests().await;
+        let target = Target::parse(&format!("http://{address}")).unwrap();
+        let upstream = if is_http2 { UpstreamLayer::http2(target) } else { UpstreamLayer::new(target) };
+        let client = Client::builder(TokioExecutor::new()).http2_only(is_http2).build_http();
+        let front_end = writer(Some(alice())).layer(upstream.layer(client));
+        let declared = headers(&[("remote-user", "admin"), ("x-checksum", "42")]);
+        let frames = [Frame::data(Bytes::from("body")), Frame::trailers(declared)].map(Ok::<_, Infallible>);
+        let request = Request::post("/")
+            .header(header::HOST, "shop.example")
+            .header(header::TRAILER, "x-checksum, Remote-User")
+            .header(header::TE, "trailers")
+            .body(StreamBody::new(tokio_stream::iter(frames)))
+            .unwrap();
+        let exchange = async {
+            assert_eq!(front_end.oneshot(request).await.unwrap().status(), 200);
+            trailers.recv().await.unwrap()
+        };
+        let trailers = tokio::time::timeout(Duration::from_secs(10), exchange).await.expect("in time");
+        let mut names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, expected);
+    }
+}
+
+async fn trailers_of_requests() -> (SocketAddr, mpsc::UnboundedReceiver<HeaderMap>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let sender = sender.clone();
+            async move {
+                let body = request.into_body().collect().await.unwrap();
+                sender.send(body.trailers().cloned().unwrap_or_default()).unwrap();
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let server = auto::Builder::new(TokioExecutor::new());
+        server.serve_connection(TokioIo::new(socket), service).await
+    });
+    (address, receiver)
 }
 
 /// Trap 14: a layer that logs headers, and the table of HTTP/2.

@@ -280,6 +280,12 @@ mod tests {
         }
 
         #[test]
+        fn a_field_name_carries_any_text(text in any::<String>()) {
+            let name = http::HeaderName::try_from(format!("x-{}", to_percent_name(&text))).unwrap();
+            prop_assert_eq!(percent(&name.as_str().as_bytes()[2..]), Some(Cow::Borrowed(&*text)));
+        }
+
+        #[test]
         fn encoded_words_read_what_they_wrote(text in any::<String>()) {
             let written = to_encoded_words(&text);
             prop_assert_eq!(encoded_words(written.as_bytes()), Some(Cow::Borrowed(&*text)));

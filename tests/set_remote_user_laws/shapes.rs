@@ -196,22 +196,19 @@ pub(crate) fn is_writable(user: &DetachedUser, shape: &Shape) -> bool {
     let carries = shape.carries();
     let prefix = if shape.preset == Preset::GoogleIap { "accounts.google.com:" } else { "" };
     let is_name = |name: &str| !name.is_empty() && name != "(null)" && name.trim() == name;
-    let is_name_sound = match (shape.realm, user.realm()) {
-        (None, _) => is_name(user.name()) && shape.is_alone(&format!("{prefix}{}", user.name())),
-        (Some(_), None) => false,
-        (Some(form), Some(realm)) => {
-            let login = match form {
-                RealmForm::AfterAt => format!("{prefix}{}@{realm}", user.name()),
-                _ => format!("{prefix}{realm}\\{}", user.name()),
-            };
-            let is_clear = |text: &str| !text.contains(['@', '\\']);
-            is_name(user.name())
-                && is_clear(user.name())
-                && is_clear(realm)
-                && !realm.is_empty()
-                && shape.is_alone(&login)
-        }
+    let login = match (shape.realm, user.realm()) {
+        (None, _) => user.name().to_owned(),
+        (Some(RealmForm::AfterAt), Some(realm)) => format!("{}@{realm}", user.name()),
+        (Some(_), Some(realm)) => format!("{realm}\\{}", user.name()),
+        (Some(_), None) => return false,
     };
+    let is_clear = |text: &str| !text.is_empty() && !text.contains(['@', '\\']);
+    let is_unambiguous =
+        shape.realm.is_none() || (is_clear(user.name()) && user.realm().is_some_and(is_clear));
+    let is_name_sound = is_name(user.name())
+        && is_unambiguous
+        && is_name(&login)
+        && shape.is_alone(&format!("{prefix}{login}"));
     let is_group = |group: &str| {
         shape.is_value(group) && shape.separator().is_none_or(|separator| !shape.shows(separator, group))
     };

@@ -48,8 +48,8 @@ shell! {
     ///
     /// | application | encoding |
     /// |---|---|
-    /// | Django, Flask and others over WSGI, Java servlets | [`Encoding::Latin1`] |
-    /// | PHP, Rack, Node's raw headers: bytes as they come | [`Encoding::Utf8`] |
+    /// | Django, Flask and others over WSGI or ASGI, Java servlets, Node | [`Encoding::Latin1`] |
+    /// | PHP, Rack, Go: bytes as they come | [`Encoding::Utf8`] |
     /// | those that decode themselves: `email.header` in Python, `iconv_mime_decode` in PHP, `mime.WordDecoder` in Go | [`Encoding::Rfc2047`] |
     /// | those that call `unquote`, `rawurldecode`, `decodeURIComponent` | [`Encoding::Percent`] |
     ///
