@@ -300,7 +300,8 @@ fn canonical_lines_are_what_the_next_reader_reads() {
         || builder().extra_prefix("x-remote-extra-").keep(HeaderName::from_static("x-remote-extra-a"));
     let words = || builder().encoding(Encoding::Rfc2047);
     type Builder<'a> = &'a dyn Fn() -> ProxyRemoteUserBuilder;
-    let cases: &[(Builder<'_>, &[(&str, &[u8])], &[(&str, &str)])] = &[
+    type Sent<'a> = &'a [(&'a str, &'a [u8])];
+    let cases: &[(Builder<'_>, Sent<'_>, &[(&str, &str)])] = &[
         (
             &google,
             &[("x-goog-authenticated-user-email", b"accounts.google.com:e@x")],
