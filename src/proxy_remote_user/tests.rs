@@ -300,8 +300,8 @@ fn canonical_lines_are_what_the_next_reader_reads() {
         || builder().extra_prefix("x-remote-extra-").keep(HeaderName::from_static("x-remote-extra-a"));
     let words = || builder().encoding(Encoding::Rfc2047);
     type Builder<'a> = &'a dyn Fn() -> ProxyRemoteUserBuilder;
-    type Sent<'a> = &'a [(&'a str, &'a [u8])];
-    let cases: &[(Builder<'_>, Sent<'_>, &[(&str, &str)])] = &[
+    type Lines<'a, V> = &'a [(&'a str, V)];
+    let cases: [(Builder<'_>, Lines<'_, &[u8]>, Lines<'_, &str>); 5] = [
         (
             &google,
             &[("x-goog-authenticated-user-email", b"accounts.google.com:e@x")],
@@ -332,7 +332,7 @@ fn canonical_lines_are_what_the_next_reader_reads() {
         let mut lines: Vec<(&str, &str)> =
             first.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         lines.sort_unstable();
-        assert_eq!(lines, *expected);
+        assert_eq!(lines, expected);
         let mut second = parts(PROXY, &[]);
         second.headers = first.headers;
         outcome(&config(builder()), &mut second);
