@@ -299,17 +299,20 @@ fn canonical_lines_are_what_the_next_reader_reads() {
     let extra =
         || builder().extra_prefix("x-remote-extra-").keep(HeaderName::from_static("x-remote-extra-a"));
     let words = || builder().encoding(Encoding::Rfc2047);
-    type Builder<'a> = &'a dyn Fn() -> ProxyRemoteUserBuilder;
-    type Lines<'a, V> = &'a [(&'a str, V)];
-    let cases: [(Builder<'_>, Lines<'_, &[u8]>, Lines<'_, &str>); 5] = [
-        (
+    struct Case<'a>(
+        &'a dyn Fn() -> ProxyRemoteUserBuilder,
+        &'a [(&'a str, &'a [u8])],
+        &'a [(&'a str, &'a str)],
+    );
+    let cases: [Case<'_>; 5] = [
+        Case(
             &google,
             &[("x-goog-authenticated-user-email", b"accounts.google.com:e@x")],
             &[("x-goog-authenticated-user-email", "accounts.google.com:e@x")],
         ),
-        (&realm, &[("remote-user", b"alice@LAB")], &[("remote-user", "alice@LAB")]),
-        (&realm, &[("remote-user", b"CORP\\alice")], &[("remote-user", "alice@CORP")]),
-        (
+        Case(&realm, &[("remote-user", b"alice@LAB")], &[("remote-user", "alice@LAB")]),
+        Case(&realm, &[("remote-user", b"CORP\\alice")], &[("remote-user", "alice@CORP")]),
+        Case(
             &extra,
             &[
                 ("remote-user", b"alice"),
@@ -320,13 +323,13 @@ fn canonical_lines_are_what_the_next_reader_reads() {
             ],
             &[("remote-user", "alice"), ("x-remote-extra-a", "read"), ("x-remote-extra-a", "write")],
         ),
-        (
+        Case(
             &words,
             &[("remote-user", b"=?iso-8859-1?q?Andr=E9?=")],
             &[("remote-user", "=?utf-8?q?Andr=C3=A9?=")],
         ),
     ];
-    for (builder, sent, expected) in cases {
+    for Case(builder, sent, expected) in cases {
         let mut first = parts(PROXY, sent);
         assert_ne!(outcome(&config(builder().forward_canonical()), &mut first), "IdentityMalformed");
         let mut lines: Vec<(&str, &str)> =
