@@ -99,9 +99,9 @@ kinds! {
     /// Something needs the extension that `ProxyRemoteUser` leaves, and it did not run.
     IdentityMissing => INTERNAL_SERVER_ERROR, "13",
         "layer missing: ProxyRemoteUserLayer must stand outside of what reads RemoteUser or Identity";
-    /// The front end knows a user whom its headers cannot carry.
+    /// The front end knows a user whom its headers cannot carry, or its headers clash.
     IdentityUnwritable => INTERNAL_SERVER_ERROR, "13",
-        "identity unwritable: the encoding or the separator of the identity headers cannot carry this user";
+        "identity unwritable: the identity headers cannot carry this user, or clash; SetRemoteUserLayer says which: can_write, checked";
     /// The user is of a realm that is not accepted.
     ForeignRealm => FORBIDDEN, "7", "the user is of a realm that is not accepted here";
     /// Nobody is logged in, and somebody must be.

@@ -1,5 +1,9 @@
 //! What must hold for all inputs: 1,024 of them each time, 100,000 with `--ignored`.
 
+#[macro_use]
+#[path = "common/laws.rs"]
+mod laws;
+
 use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request};
@@ -32,31 +36,6 @@ mod networks;
 mod proxies;
 #[path = "../fuzz/checks/reference.rs"]
 mod reference;
-
-macro_rules! laws {
-    ($($(#[$doc:meta])* fn $law:ident($($value:ident in $strategy:expr),+ $(,)?) $body:block)+) => {$(
-        $(#[$doc])*
-        mod $law {
-            use super::*;
-
-            #[test]
-            fn holds() {
-                hold(1_024);
-            }
-
-            #[test]
-            #[ignore = "takes minutes without optimisation"]
-            fn holds_a_hundred_thousand_times() {
-                hold(100_000);
-            }
-
-            fn hold(cases: u32) {
-                let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-                proptest!(config, |($($value in $strategy),+)| $body);
-            }
-        }
-    )+};
-}
 
 laws! {
     /// `resolve(P + tail) == resolve(tail)`.

@@ -138,7 +138,8 @@ impl ProxyRemoteUserBuilder {
         self
     }
 
-    /// How text is written. [`Encoding::Utf8`] unless said.
+    /// How text is written. [`Encoding::Utf8`] unless said. This crate's front end writes [`Encoding::Rfc2047`]: see
+    /// [`Preset::SetRemoteUser`].
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.config.fields.encoding = encoding;
         self
@@ -224,8 +225,12 @@ impl ProxyRemoteUserBuilder {
     }
 
     /// Writes the user's headers anew, for an application that is itself a proxy, or reads headers: one clean line
-    /// each, of a proven user alone. `Connection` no longer names them. Realm, prefix and extra attributes are not
-    /// written.
+    /// each, of a proven user alone. `Connection` and `Trailer` no longer name them. They are written as they are read,
+    /// so that a further [`ProxyRemoteUser`](crate::ProxyRemoteUser) with these settings finds the same user: extra
+    /// attributes under the first prefix, the name with what [`require_prefix`](Self::require_prefix) and
+    /// [`require_realm`](Self::require_realm) took off (`name@REALM`, whichever form came).
+    ///
+    /// A value that only an encoding could carry (`=?utf-8?q?a=2Cb?=`, a comma) is refused with 400.
     pub fn forward_canonical(mut self) -> Self {
         self.config.forwards_canonical = true;
         self
@@ -284,7 +289,8 @@ pub enum OnAlias {
     Refuse,
 }
 
-/// Why a [`ProxyRemoteUserLayer`] cannot be built. [`item`](Self::item) says what is wrong.
+/// Why a [`ProxyRemoteUserLayer`] cannot be built, or the headers of a front end's `SetRemoteUserLayer` cannot be
+/// written. [`item`](Self::item) says what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
     item: Box<str>,
@@ -391,11 +397,26 @@ impl Config {
         if let Some(part) = self.proof.impossible_part() {
             return Err(Problem::NoProof.of(part));
         }
-        if self.fields.users.is_empty() {
+        let kept_secret =
+            self.keep.iter().find(|kept| self.secret_headers.iter().any(|secret| folds(secret, kept)));
+        if let Some(kept) = kept_secret {
+            return Err(Problem::KeptSecret.of(kept));
+        }
+        self.fields.check(&self.secret_headers)
+    }
+}
+
+impl Fields {
+    /// Finds what no request could mend, beside these headers of secrets.
+    pub(crate) fn check<'a>(
+        &'a self,
+        secret_headers: impl IntoIterator<Item = &'a HeaderName>,
+    ) -> Result<(), BuildError> {
+        if self.users.is_empty() {
             return Err(Problem::NoUserHeader.of("user_headers"));
         }
         let mut taken: Vec<&HeaderName> = Vec::new();
-        for header in self.fields.names().chain(&self.secret_headers) {
+        for header in self.names().chain(secret_headers) {
             if is_reserved(header) {
                 return Err(Problem::Reserved.of(header));
             }
@@ -404,7 +425,7 @@ impl Config {
             }
             taken.push(header);
         }
-        for prefix in &self.fields.extra_prefixes {
+        for prefix in &self.extra_prefixes {
             let covers = |header: &str| name::folds_to_prefix(header.as_bytes(), prefix.as_bytes());
             let is_usable =
                 HeaderName::from_bytes(prefix.as_bytes()).is_ok_and(|prefix| !is_reserved(&prefix));
@@ -415,15 +436,10 @@ impl Config {
                 return Err(Problem::Clash.of(header));
             }
         }
-        let kept_secret =
-            self.keep.iter().find(|kept| self.secret_headers.iter().any(|secret| folds(secret, kept)));
-        if let Some(kept) = kept_secret {
-            return Err(Problem::KeptSecret.of(kept));
-        }
-        if self.fields.prefix.as_deref() == Some("") {
+        if self.prefix.as_deref() == Some("") {
             return Err(Problem::NamePrefix.of(""));
         }
-        if let Some(realms) = &self.fields.realms {
+        if let Some(realms) = &self.realms {
             if realms.is_empty() {
                 return Err(Problem::Realm.of(""));
             }

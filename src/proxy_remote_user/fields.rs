@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use super::identity::DetachedUser;
 use super::text_list::TextList;
+use super::write::RealmForm;
 use crate::refusal::RefusalKind;
 use crate::wire::{list, name, text};
 
@@ -18,7 +19,7 @@ pub enum Encoding {
     Latin1,
     /// Percent triplets of UTF-8 (RFC 3986, section 2.1), decoded once.
     Percent,
-    /// Encoded words (RFC 2047), as Tailscale writes them.
+    /// Encoded words (RFC 2047), as Tailscale and this crate's front end write them.
     Rfc2047,
 }
 
@@ -29,15 +30,6 @@ impl Encoding {
             Self::Latin1 => Some(text::latin1(bytes)),
             Self::Percent => text::percent(bytes),
             Self::Rfc2047 => text::encoded_words(bytes),
-        }
-    }
-
-    fn encode(self, decoded: &str) -> Option<Vec<u8>> {
-        match self {
-            Self::Utf8 => Some(decoded.as_bytes().to_vec()),
-            Self::Latin1 => decoded.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect(),
-            Self::Percent => Some(text::to_percent(decoded).into_bytes()),
-            Self::Rfc2047 => Some(text::to_encoded_words(decoded).into_bytes()),
         }
     }
 }
@@ -58,7 +50,7 @@ pub enum Groups {
 }
 
 impl Groups {
-    fn separator(self) -> Option<u8> {
+    pub(super) fn separator(self) -> Option<u8> {
         match self {
             Self::Comma => Some(b','),
             Self::Semicolon => Some(b';'),
@@ -86,6 +78,8 @@ pub(crate) struct Fields {
     pub(crate) allows_comma: bool,
     pub(crate) prefix: Option<Box<str>>,
     pub(crate) realms: Option<Vec<Box<str>>>,
+    /// How a realm is written. The reader takes both forms.
+    pub(crate) realm_form: Option<RealmForm>,
 }
 
 impl Default for Fields {
@@ -105,6 +99,7 @@ impl Default for Fields {
             allows_comma: false,
             prefix: None,
             realms: None,
+            realm_form: None,
         }
     }
 }
@@ -131,7 +126,7 @@ impl Fields {
     /// The user that the headers name: nobody, somebody, or a refusal where they are ambiguous or unreadable.
     pub(crate) fn read(&self, headers: &HeaderMap) -> Result<Option<DetachedUser>, RefusalKind> {
         let Some(written) = self.user(headers)? else { return Ok(None) };
-        let (name, realm) = self.without_realm(self.without_prefix(&written)?)?;
+        let (name, realm) = self.named(&written)?;
         let mut user = DetachedUser::new(name).with_group_list(self.groups(headers)?);
         if let Some(realm) = realm {
             user = user.with_realm(realm);
@@ -149,62 +144,6 @@ impl Fields {
             user = values.into_iter().fold(user, |user, value| user.with_extra(&key, value));
         }
         Ok(Some(user))
-    }
-
-    /// Replaces all headers so that [`read`](Self::read) finds the same user; realm, prefix and extra attributes are
-    /// not written. Of a user who is unwritable, some headers may be there.
-    pub(crate) fn write(&self, user: &DetachedUser, headers: &mut HeaderMap) -> Result<(), Unwritable> {
-        for own in self.names() {
-            headers.remove(own);
-        }
-        let Some(header) = self.users.first() else { return Err(Unwritable) };
-        self.put(headers, header, user.name(), Self::unmerged)?;
-        self.put_all(headers, user)?;
-        let attributes: [(_, _, Check); 3] = [
-            (&self.name, user.display_name(), Self::value),
-            (&self.email, user.email(), Self::unmerged),
-            (&self.uid, user.uid(), Self::unmerged),
-        ];
-        for (header, attribute, check) in attributes {
-            if let (Some(header), Some(attribute)) = (header, attribute) {
-                self.put(headers, header, attribute, check)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn put(
-        &self,
-        headers: &mut HeaderMap,
-        header: &HeaderName,
-        text: &str,
-        check: Check,
-    ) -> Result<(), Unwritable> {
-        let encoded = self.encoding.encode(text).ok_or(Unwritable)?;
-        let read = check(self, &encoded).map_err(|_| Unwritable)?;
-        if read.as_deref() != Some(text) {
-            return Err(Unwritable);
-        }
-        put_once(headers, header, sensitive(&encoded)?)
-    }
-
-    fn put_all(&self, headers: &mut HeaderMap, user: &DetachedUser) -> Result<(), Unwritable> {
-        let Some(header) = &self.groups else { return Ok(()) };
-        let encoded: Option<Vec<Vec<u8>>> = user.groups().map(|group| self.encoding.encode(group)).collect();
-        let encoded = encoded.ok_or(Unwritable)?;
-        if headers.contains_key(header) {
-            return Err(Unwritable);
-        }
-        let lines = match self.grouping.separator() {
-            Some(_) if encoded.is_empty() => Vec::new(),
-            Some(separator) => vec![encoded.join(&separator)],
-            None => encoded,
-        };
-        for line in lines {
-            headers.try_append(header, sensitive(&line)?).map_err(|_| Unwritable)?;
-        }
-        let read = self.groups(headers).map_err(|_| Unwritable)?;
-        if read.iter().eq(user.groups()) { Ok(()) } else { Err(Unwritable) }
     }
 
     fn user<'a>(&self, headers: &'a HeaderMap) -> Result<Option<Cow<'a, str>>, RefusalKind> {
@@ -233,7 +172,7 @@ impl Fields {
         }
     }
 
-    fn groups(&self, headers: &HeaderMap) -> Result<TextList, RefusalKind> {
+    pub(super) fn groups(&self, headers: &HeaderMap) -> Result<TextList, RefusalKind> {
         let mut groups = TextList::new();
         let Some(header) = &self.groups else { return Ok(groups) };
         let separator = self.grouping.separator();
@@ -274,7 +213,7 @@ impl Fields {
     }
 
     /// One value, decoded and checked; `Ok(None)` where it stands for nobody.
-    fn value<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind> {
+    pub(super) fn value<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind> {
         let value = self.encoding.decode(list::trim(line)).ok_or(RefusalKind::IdentityMalformed)?;
         if self.is_nobody(&value) {
             return Ok(None);
@@ -288,11 +227,21 @@ impl Fields {
     }
 
     /// The same for a value in which a comma shows that two lines were merged (RFC 9110, section 5.3).
-    fn unmerged<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind> {
+    pub(super) fn unmerged<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind> {
         if !self.allows_comma && line.contains(&b',') {
             return Err(RefusalKind::IdentityMalformed);
         }
         self.value(line)
+    }
+
+    /// Name and realm of what stands in the user's header.
+    pub(super) fn named<'a>(&self, written: &'a str) -> Result<(&'a str, Option<&'a str>), RefusalKind> {
+        self.without_realm(self.without_prefix(written)?)
+    }
+
+    /// How a realm stands with the name, where there is to be one.
+    pub(super) fn realm_form(&self) -> Option<RealmForm> {
+        self.realm_form.or(self.realms.as_ref().map(|_| RealmForm::AfterAt))
     }
 
     fn without_prefix<'a>(&self, user: &'a str) -> Result<&'a str, RefusalKind> {
@@ -302,7 +251,9 @@ impl Fields {
 
     /// `name@realm` or `realm\name`, where exactly one of both signs stands once.
     fn without_realm<'a>(&self, user: &'a str) -> Result<(&'a str, Option<&'a str>), RefusalKind> {
-        let Some(realms) = &self.realms else { return Ok((user, None)) };
+        if self.realm_form().is_none() {
+            return Ok((user, None));
+        }
         let mut parts = user.split(['@', '\\']);
         let (name, realm) = match (parts.next(), parts.next(), parts.next()) {
             (Some(name), Some(realm), None) if user.contains('@') => (name, realm),
@@ -312,7 +263,8 @@ impl Fields {
         if !self.is_name(name) || realm.is_empty() {
             return Err(RefusalKind::IdentityMalformed);
         }
-        if !realms.iter().any(|own| **own == *realm) {
+        let is_own = |realms: &Vec<Box<str>>| realms.iter().any(|own| **own == *realm);
+        if !self.realms.as_ref().is_none_or(is_own) {
             return Err(RefusalKind::ForeignRealm);
         }
         Ok((name, Some(realm)))
@@ -327,28 +279,4 @@ impl Fields {
     }
 }
 
-/// A user whom the headers cannot carry as they are to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unwritable;
-
-type Check = for<'a> fn(&Fields, &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind>;
-
-/// Two roles of one header would overwrite each other.
-pub(crate) fn put_once(
-    headers: &mut HeaderMap,
-    header: &HeaderName,
-    value: HeaderValue,
-) -> Result<(), Unwritable> {
-    if headers.contains_key(header) {
-        return Err(Unwritable);
-    }
-    headers.try_insert(header, value).map_err(|_| Unwritable)?;
-    Ok(())
-}
-
-/// Not indexed by HTTP/2, not shown by Debug.
-fn sensitive(bytes: &[u8]) -> Result<HeaderValue, Unwritable> {
-    let mut value = HeaderValue::from_bytes(bytes).map_err(|_| Unwritable)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
+pub(super) type Check = for<'a> fn(&Fields, &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind>;

@@ -59,6 +59,8 @@
 //!   Without a preset four headers are read, not one: `Remote-User`, `Remote-Groups`, `Remote-Name` and `Remote-Email`
 //!   ([`Preset::Authelia`]). Behind a proxy that writes the user alone, say [`Preset::UserOnly`]: else a client that is
 //!   logged in chooses its groups.
+//! - Behind this crate's own front end say [`Preset::SetRemoteUser`]: it writes names that are not ASCII as encoded
+//!   words, and the default takes lines for UTF-8.
 //! - The layer must be outside of everything that reads the user, of all routes, of fallbacks too.
 //! - Trailers of the request pass untouched: never read an identity from them.
 //! - A layer that logs headers and stands outside of this one sees the secret. Let this one be the outer one, or mark
@@ -107,6 +109,7 @@ mod proof;
 mod tests;
 mod text_list;
 mod transition;
+pub(crate) mod write;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request};
 
@@ -116,6 +119,7 @@ pub use self::identity::{Anonymous, DetachedUser, Identity, RemoteUser};
 pub use self::preset::Preset;
 pub use self::proof::{Proof, ProofKind, ProvenBy, Secret, SecretError};
 pub use self::transition::{Mode, SessionUser, Transition, transition};
+pub use self::write::{RealmForm, Unwritable};
 pub use crate::body::ResponseBody;
 use crate::future::Nothing;
 use crate::header_map::{remove_where, remove_where_from, unlist};
@@ -246,6 +250,7 @@ impl Unit for builder::Config {
             Err(refusal) => return Err(refusal.into()),
         };
         if let (Identity::User(user), true) = (&identity, self.forwards_canonical) {
+            remove_where(&mut parts.headers, |name| self.fields.holds(name));
             unlist(&mut parts.headers, |name| self.protects(name));
             if self.fields.write(user, &mut parts.headers).is_err() {
                 if !is_exempt {

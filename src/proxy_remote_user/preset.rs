@@ -34,15 +34,32 @@ pub enum Preset {
     /// `X-Goog-Authenticated-User-Email` with `accounts.google.com:` before the address. Google asks to check the
     /// signed assertion (`X-Goog-IAP-JWT-Assertion`) instead of the peer: see [`Proof::verify`](super::Proof::verify).
     GoogleIap,
+    /// `Remote-User`, `-Groups` (comma), `-Name`, `-Email` (RFC 2047), as this crate's front end writes them
+    /// (`SetRemoteUserLayer`, feature `front`). Give both sides this one value:
+    ///
+    /// ```
+    /// use tower_proxied::front::SetRemoteUserLayer;
+    /// use tower_proxied::proxy_remote_user::Preset;
+    /// use tower_proxied::{Proof, ProxyRemoteUserLayer, TrustedProxies};
+    ///
+    /// const SHARED: Preset = Preset::SetRemoteUser;
+    /// let front_end = SetRemoteUserLayer::from_detached_user().preset(SHARED).checked()?;
+    /// let proof = Proof::peer(TrustedProxies::parse(["10.0.0.5"])?);
+    /// let application = ProxyRemoteUserLayer::new(proof).preset(SHARED).build()?;
+    /// assert!(format!("{front_end:?}").contains("Rfc2047"));
+    /// assert!(format!("{application:?}").contains("Rfc2047"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    SetRemoteUser,
 }
 
 impl Preset {
     /// Sets names and notation, and leaves limits and realms alone.
-    pub(super) fn apply(self, fields: &mut Fields) {
+    pub(crate) fn apply(self, fields: &mut Fields) {
         let header = |name| Some(HeaderName::from_static(name));
         let (user, groups, name, email, uid) = match self {
             Self::UserOnly => ("remote-user", None, None, None, None),
-            Self::Authelia => {
+            Self::Authelia | Self::SetRemoteUser => {
                 ("remote-user", header("remote-groups"), header("remote-name"), header("remote-email"), None)
             }
             Self::Authentik => (
@@ -68,7 +85,10 @@ impl Preset {
             Self::Kubernetes => Groups::PerLine,
             _ => Groups::Comma,
         };
-        fields.encoding = if self == Self::Tailscale { Encoding::Rfc2047 } else { Encoding::Utf8 };
+        fields.encoding = match self {
+            Self::Tailscale | Self::SetRemoteUser => Encoding::Rfc2047,
+            _ => Encoding::Utf8,
+        };
         fields.prefix = (self == Self::GoogleIap).then(|| "accounts.google.com:".into());
         fields.extra_prefixes =
             if self == Self::Kubernetes { vec!["x-remote-extra-".into()] } else { Vec::new() };

@@ -291,6 +291,61 @@ fn canonical_lines_are_not_listed_in_connection() {
     assert_eq!(user.headers[CONNECTION], "close");
 }
 
+/// What the reader took off stands there again, so that the next reader finds the same user.
+#[test]
+fn canonical_lines_are_what_the_next_reader_reads() {
+    let google = || builder().preset(Preset::GoogleIap);
+    let realm = || builder().require_realm(["CORP", "LAB"]);
+    let extra =
+        || builder().extra_prefix("x-remote-extra-").keep(HeaderName::from_static("x-remote-extra-a"));
+    let words = || builder().encoding(Encoding::Rfc2047);
+    struct Case<'a>(
+        &'a dyn Fn() -> ProxyRemoteUserBuilder,
+        &'a [(&'a str, &'a [u8])],
+        &'a [(&'a str, &'a str)],
+    );
+    let cases: [Case<'_>; 5] = [
+        Case(
+            &google,
+            &[("x-goog-authenticated-user-email", b"accounts.google.com:e@x")],
+            &[("x-goog-authenticated-user-email", "accounts.google.com:e@x")],
+        ),
+        Case(&realm, &[("remote-user", b"alice@LAB")], &[("remote-user", "alice@LAB")]),
+        Case(&realm, &[("remote-user", b"CORP\\alice")], &[("remote-user", "alice@CORP")]),
+        Case(
+            &extra,
+            &[
+                ("remote-user", b"alice"),
+                ("x-remote-extra-a", b" read"),
+                ("x-remote-extra-a", b"write"),
+                ("x-remote-extra-a%2Fb", b""),
+                ("x_remote_extra_a", b"root"),
+            ],
+            &[("remote-user", "alice"), ("x-remote-extra-a", "read"), ("x-remote-extra-a", "write")],
+        ),
+        Case(
+            &words,
+            &[("remote-user", b"=?iso-8859-1?q?Andr=E9?=")],
+            &[("remote-user", "=?utf-8?q?Andr=C3=A9?=")],
+        ),
+    ];
+    for Case(builder, sent, expected) in cases {
+        let mut first = parts(PROXY, sent);
+        assert_ne!(outcome(&config(builder().forward_canonical()), &mut first), "IdentityMalformed");
+        let mut lines: Vec<(&str, &str)> =
+            first.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, expected);
+        let mut second = parts(PROXY, &[]);
+        second.headers = first.headers;
+        outcome(&config(builder()), &mut second);
+        let user = |extensions: &Extensions| {
+            DetachedUser::clone(extensions.get::<Identity>().and_then(Identity::user).unwrap())
+        };
+        assert_eq!(format!("{:?}", user(&second.extensions)), format!("{:?}", user(&first.extensions)));
+    }
+}
+
 #[test]
 fn what_cannot_be_built_names_the_item() {
     let header = HeaderName::from_static;
