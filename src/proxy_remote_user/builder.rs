@@ -310,7 +310,7 @@ impl ProxyRemoteUserBuilder {
     ///     .map_user(move |user: &RemoteUser| accounts.get(user.name()).cloned().ok_or(Denied::Forbidden))
     ///     .build()?;
     /// let app = ServiceBuilder::new()
-    ///     .layer(PeerAddr::layer(([10, 0, 0, 5], 4711)))
+    ///     .layer(PeerAddr::layer(PeerAddr::Tcp(([10, 0, 0, 5], 4711).into())))
     ///     .layer(layer)
     ///     .service_fn(|request: Request<()>| async move {
     ///         assert_eq!(request.extensions().get::<Arc<Account>>().map(|account| account.number), Some(7));

@@ -18,7 +18,7 @@ use crate::refusal::{Refusal, RefusalKind};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let app = ServiceBuilder::new()
-///     .layer(PeerAddr::layer(([10, 0, 0, 5], 4711)))
+///     .layer(PeerAddr::layer(PeerAddr::Tcp(([10, 0, 0, 5], 4711).into())))
 ///     .layer(ProxyRemoteUserLayer::new(Proof::peer(TrustedProxies::parse(["10.0.0.5"])?)).build()?)
 ///     .service_fn(|_: Request<()>| async { Ok::<_, std::convert::Infallible>(Response::new(())) });
 /// let request = Request::builder().header("remote-user", "alice").header("remote-user", "admin").body(())?;

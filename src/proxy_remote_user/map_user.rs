@@ -44,10 +44,12 @@ impl From<Denied> for Refusal {
 /// The application's function, with its type taken away: the layer has no parameter for it.
 #[derive(Clone)]
 pub(super) struct UserMap {
-    map: Arc<dyn Fn(&RemoteUser, &mut Extensions) -> Result<(), Denied> + Send + Sync>,
+    map: Arc<Map>,
     forget: fn(&mut Extensions),
     user_type: (TypeId, &'static str),
 }
+
+type Map = dyn Fn(&RemoteUser, &mut Extensions) -> Result<(), Denied> + Send + Sync;
 
 impl UserMap {
     pub(super) fn new<T, F>(map: F) -> Self

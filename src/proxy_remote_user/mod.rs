@@ -223,11 +223,11 @@ impl builder::Config {
             };
             return Ok(Judged { identity: Identity::Anonymous(reason), is_proven: false });
         };
-        if self.on_alias == OnAlias::Refuse {
-            if let Some(alias) = parts.headers.keys().find(|name| self.is_alias(name)) {
-                let role = self.fields.role(alias).unwrap_or(Role::Secret);
-                return Err(role.broke()(Rule::Alias).into());
-            }
+        if self.on_alias == OnAlias::Refuse
+            && let Some(alias) = parts.headers.keys().find(|name| self.is_alias(name))
+        {
+            let role = self.fields.role(alias).unwrap_or(Role::Secret);
+            return Err(role.broke()(Rule::Alias).into());
         }
         let aliases = self.seen(&parts.headers, |name| self.is_alias(name));
         if !aliases.is_empty() {

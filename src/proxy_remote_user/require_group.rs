@@ -39,7 +39,7 @@ shell! {
     ///     .route_layer(RequireGroupLayer::group("ops"))
     ///     .route("/", get(|| async { "welcome" }))
     ///     .layer(ProxyRemoteUserLayer::new(Proof::peer(TrustedProxies::parse(["10.0.0.5"])?)).build()?)
-    ///     .layer(PeerAddr::layer(([10, 0, 0, 5], 4711)));
+    ///     .layer(PeerAddr::layer(PeerAddr::Tcp(([10, 0, 0, 5], 4711).into())));
     /// let status = async |path: &str, groups: &str| {
     ///     let request = Request::get(path).header("remote-user", "alice").header("remote-groups", groups);
     ///     let request = request.body(axum::body::Body::empty()).expect("a request");

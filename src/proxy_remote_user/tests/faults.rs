@@ -5,13 +5,15 @@ fn fault(builder: ProxyRemoteUserBuilder, lines: &[(&str, &[u8])]) -> Option<(Ro
     refusal.identity_fault().map(|fault| (fault.role(), fault.rule()))
 }
 
+type Case<'a> = (ProxyRemoteUserBuilder, &'a [(&'a str, &'a [u8])], Role, Rule);
+
 #[test]
 fn each_refusal_says_which_role_broke_which_rule() {
     let realm = || builder().require_realm(["CORP"]);
     let all = || builder().uid_header(HeaderName::from_static("x-uid")).extra_prefix("x-remote-extra-");
     let user = ("remote-user", &b"alice"[..]);
     let long = &[b'a'; 257][..];
-    let cases: &[(ProxyRemoteUserBuilder, &[(&str, &[u8])], Role, Rule)] = &[
+    let cases: &[Case<'_>] = &[
         (all(), &[user, user], Role::User, Rule::SeveralLines),
         (all(), &[user, ("remote-user", b"")], Role::User, Rule::SeveralLines),
         (all(), &[("remote-user", b"alice,admin")], Role::User, Rule::Comma),
