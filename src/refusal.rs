@@ -159,7 +159,9 @@ impl Refusal {
         self.kind.rendering().0
     }
 
-    /// Which role broke which rule, where [`ProxyRemoteUser`](crate::ProxyRemoteUser) refused what a proven proxy sent.
+    /// Which role broke which rule, where [`ProxyRemoteUser`](crate::ProxyRemoteUser) refused what a proven proxy sent:
+    /// there with [`RefusalKind::IdentityMalformed`] and [`RefusalKind::ForeignRealm`], but for a user who could be read
+    /// and not be written anew by `forward_canonical`.
     pub fn identity_fault(&self) -> Option<IdentityFault> {
         self.identity_fault
     }

@@ -393,8 +393,11 @@ proptest! {
         groups in prop::collection::vec("[a-c,|; é%=?\t]{0,6}", 0..4),
         display_name in prop::option::of("[A-Za-z, éņ=?%]{0,10}"),
         encoding in prop::sample::select(vec![Encoding::Utf8, Encoding::Latin1, Encoding::Percent, Encoding::Rfc2047]),
-        grouping in prop::sample::select(vec![Groups::Comma, Groups::Semicolon, Groups::Pipe, Groups::PerLine]),
+        grouping in prop::sample::select(vec![
+            Groups::Comma, Groups::Semicolon, Groups::Pipe, Groups::PerLine, Groups::Separated(' '), Groups::Separated('='),
+        ]),
     ) {
+        prop_assume!(grouping.unusable_separator(encoding).is_none());
         let fields = fields::Fields { encoding, grouping, ..fields::Fields::default() };
         let mut user = DetachedUser::new(&*name).with_groups(groups.iter().map(|group| &**group));
         if let Some(display_name) = &display_name {

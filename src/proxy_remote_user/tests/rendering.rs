@@ -147,3 +147,17 @@ fn well_known_headers_pass_only_where_that_is_said() {
     assert_eq!(outcome(&config(forged.clone()), &mut parts(STRANGER, &lines[2..])), "Unproven");
     assert_eq!(outcome(&config(forged), &mut parts(STRANGER, &lines[1..])), "IdentityForged");
 }
+
+#[test]
+fn the_secret_goes_whatever_passes() {
+    let proof = Proof::shared_secret(
+        HeaderName::from_static("x-secret"),
+        [Secret::parse("correct-horse-battery").unwrap()],
+    );
+    let config = config(ProxyRemoteUserLayer::new(proof).on_well_known(OnWellKnown::Pass));
+    for (sent, expected) in [(&b"correct-horse-battery"[..], "Absent"), (b"guess", "Unproven")] {
+        let mut parts = parts(STRANGER, &[("x-secret", sent), ("x-webauth-user", b"w")]);
+        assert_eq!(outcome(&config, &mut parts), expected);
+        assert_eq!(parts.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-webauth-user"]);
+    }
+}
