@@ -4,6 +4,7 @@ use http::HeaderName;
 
 use super::builder::{Config, OnWellKnown};
 use super::fields::Fields;
+use super::map_user::UserMap;
 use crate::wire::{list, name, text};
 
 /// Why a [`ProxyRemoteUserLayer`](super::ProxyRemoteUserLayer) cannot be built. [`item`](Self::item) says what is wrong.
@@ -155,34 +156,49 @@ const RESERVED: &[&str] = &[
 const RESERVED_PREFIXES: &[&str] = &["content-", "if-", "sec-"];
 
 impl Config {
-    /// In the order of the builder's methods.
     pub(super) fn check(&self) -> Result<(), BuildError> {
         if let Some(part) = self.proof.impossible_part() {
             return Err(Problem::NoProof.of(part));
         }
-        if self.fields.users.is_empty() {
-            return Err(Problem::NoUserHeader.of("user_headers"));
-        }
-        self.check_headers()?;
+        self.fields.check(&self.secret_headers)?;
         for kept in &self.keep {
             self.check_kept(kept)?;
         }
-        check_values(&self.fields)?;
         if self.challenge.as_bytes().trim_ascii().is_empty() {
             return Err(Problem::Challenge.of(""));
         }
         if let Some(path) = self.exempt.never_matching() {
             return Err(Problem::ExemptPath.of(path));
         }
-        match self.user_map.as_ref().and_then(super::map_user::UserMap::clashing_type) {
+        match self.user_map.as_ref().and_then(UserMap::clashing_type) {
             Some(user_type) => Err(Problem::UserType.of(user_type)),
             None => Ok(()),
         }
     }
 
-    fn check_headers(&self) -> Result<(), BuildError> {
+    fn check_kept(&self, kept: &HeaderName) -> Result<(), BuildError> {
+        if self.secret_headers.iter().any(|secret| folds(secret, kept)) {
+            return Err(Problem::KeptSecret.of(kept));
+        }
+        if self.fields.holds(kept) {
+            return if self.fields.spells(kept) { Ok(()) } else { Err(Problem::KeptAlias.of(kept)) };
+        }
+        let is_removed = self.on_well_known == OnWellKnown::Strip && name::is_identity(kept);
+        if is_removed { Ok(()) } else { Err(Problem::KeptStranger.of(kept)) }
+    }
+}
+
+impl Fields {
+    /// Finds what no request could mend, beside these headers of secrets.
+    pub(crate) fn check<'a>(
+        &'a self,
+        secret_headers: impl IntoIterator<Item = &'a HeaderName>,
+    ) -> Result<(), BuildError> {
+        if self.users.is_empty() {
+            return Err(Problem::NoUserHeader.of("user_headers"));
+        }
         let mut taken: Vec<&HeaderName> = Vec::new();
-        for header in self.fields.names().chain(&self.secret_headers) {
+        for header in self.names().chain(secret_headers) {
             if is_reserved(header) {
                 return Err(Problem::Reserved.of(header));
             }
@@ -192,7 +208,7 @@ impl Config {
             taken.push(header);
         }
         let mut prefixes: Vec<&str> = Vec::new();
-        for prefix in &self.fields.extra_prefixes {
+        for prefix in &self.extra_prefixes {
             let covers = |header: &str| name::folds_to_prefix(header.as_bytes(), prefix.as_bytes());
             let is_usable =
                 HeaderName::from_bytes(prefix.as_bytes()).is_ok_and(|prefix| !is_reserved(&prefix));
@@ -209,18 +225,7 @@ impl Config {
             }
             prefixes.push(prefix);
         }
-        Ok(())
-    }
-
-    fn check_kept(&self, kept: &HeaderName) -> Result<(), BuildError> {
-        if self.secret_headers.iter().any(|secret| folds(secret, kept)) {
-            return Err(Problem::KeptSecret.of(kept));
-        }
-        if self.fields.holds(kept) {
-            return if self.fields.spells(kept) { Ok(()) } else { Err(Problem::KeptAlias.of(kept)) };
-        }
-        let is_removed = self.on_well_known == OnWellKnown::Strip && name::is_identity(kept);
-        if is_removed { Ok(()) } else { Err(Problem::KeptStranger.of(kept)) }
+        check_values(self)
     }
 }
 
