@@ -18,6 +18,7 @@
 //! |---|---|---|
 //! | [`ForwardedFor`] | [`Proxied`] | Who is the client? Which scheme, host, port and prefix do the proxies attest? |
 //! | [`ProxyRemoteUser`] | [`Identity`] | Who is logged in, as the proxy says? |
+//! | [`RequireGroup`](proxy_remote_user::RequireGroup) | | Only users of some groups come in. |
 //! | [`ForcedHost`] | [`PublicUrl`] | Where does this application live, as the browser sees it? |
 //! | [`ScriptNamePrefix`] | [`ScriptName`] | Under which path is it mounted? |
 //! | [`ForceHttpsBody`] | | No mixed content on pages that came by https. |

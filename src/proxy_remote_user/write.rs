@@ -99,7 +99,7 @@ impl Fields {
         self.put_name(headers, user)?;
         self.put_groups(headers, user).ok_or(Unwritable::Groups)?;
         let attributes: [(_, _, Check, _); 3] = [
-            (&self.name, user.display_name(), Self::value, Unwritable::DisplayName),
+            (&self.name, user.display_name(), Self::display_name, Unwritable::DisplayName),
             (&self.email, user.email(), Self::unmerged, Unwritable::Email),
             (&self.uid, user.uid(), Self::unmerged, Unwritable::Uid),
         ];
@@ -123,7 +123,7 @@ impl Fields {
             return Err(if realm.is_some() { Unwritable::Realm } else { Unwritable::Name });
         }
         let header = self.users.first().ok_or(Unwritable::Configuration)?;
-        self.put(headers, header, &written, Self::unmerged).ok_or(Unwritable::Name)
+        self.put(headers, header, &written, Self::user_name).ok_or(Unwritable::Name)
     }
 
     fn put_groups(&self, headers: &mut HeaderMap, user: &DetachedUser) -> Option<()> {
