@@ -57,7 +57,7 @@ pub(crate) const WELL_KNOWN_FAMILIES: &[&str] = &[
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Who {
     Nobody(Anonymous),
-    User { user: User, proven_by: Vec<ProofKind> },
+    User { user: Box<User>, proven_by: Vec<ProofKind> },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,7 +83,7 @@ impl From<&Identity> for Who {
         assert!(!user.proven_by().includes(ProofKind::Test), "a user whom no layer proved");
         let text = |text: Option<&str>| text.map(str::to_owned);
         Self::User {
-            user: User {
+            user: Box::new(User {
                 name: user.name().to_owned(),
                 groups: user.groups().map(str::to_owned).collect(),
                 display_name: text(user.display_name()),
@@ -91,7 +91,7 @@ impl From<&Identity> for Who {
                 uid: text(user.uid()),
                 realm: text(user.realm()),
                 extra: user.extra().clone(),
-            },
+            }),
             proven_by: KINDS.into_iter().filter(|kind| user.proven_by().includes(*kind)).collect(),
         }
     }
@@ -132,7 +132,10 @@ pub(crate) fn expected(told: &Told, sent: &Sent) -> Result<(Who, Headers), Refus
             if told.strips_authorization {
                 headers.remove("authorization");
             }
-            Who::User { user, proven_by: KINDS.into_iter().filter(|kind| proven_by.contains(kind)).collect() }
+            Who::User {
+                user: Box::new(user),
+                proven_by: KINDS.into_iter().filter(|kind| proven_by.contains(kind)).collect(),
+            }
         }
         (Err(reason), _) => {
             if told.is_required && !sent.is_exempt() {

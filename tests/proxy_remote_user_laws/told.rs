@@ -134,7 +134,7 @@ pub(crate) fn told() -> impl Strategy<Value = Told> {
         select(&[256_usize, 9][..]),
         select(&[128_usize, 2, 0][..]),
         option::weighted(0.15, Just("idp:")),
-        option::weighted(0.35, select(vec![&["CORP"][..], &["CORP", "idp:x"]])),
+        option::weighted(0.5, select(vec![&["CORP"][..], &["CORP", "idp:x"]])),
     );
     let flag = || prop::bool::weighted(0.25);
     let policies = (flag(), flag(), flag(), flag(), flag(), flag());
