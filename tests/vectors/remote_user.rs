@@ -149,8 +149,11 @@ fn shows_a_reset(case: &Case, lines: &Value) -> Verdict {
     equal("the application was asked", log.lock().unwrap().inner.is_some(), false)
 }
 
+/// Why, which lines make it so, and the cases.
+type NotCarried = (&'static str, fn(&Value) -> bool, &'static [&'static str]);
+
 /// The cases of this project's own file that a protocol does not carry as they are, each kind with its reason.
-const NOT_CARRIED: &[(&str, fn(&Value) -> bool, &[&str])] = &[
+const NOT_CARRIED: &[NotCarried] = &[
     (
         "HTTP/2 has no fields about the connection (RFC 9113, section 8.2.2)",
         has_connection_field,
