@@ -113,7 +113,7 @@ fn the_inputs_are_of_all_kinds() {
 
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    for _ in 0..4_000 {
+    for _ in 0..8_000 {
         let (told, sent) = (told(), sent()).new_tree(&mut runner).unwrap().current();
         let kind = match expected(&told, &sent) {
             Ok((Who::User { .. }, _)) if told.forwards => "user, forwarded".to_owned(),

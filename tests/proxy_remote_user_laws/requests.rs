@@ -106,15 +106,15 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         .prop_map(|(name, value)| (name.to_owned(), value));
     let connection =
         vec(connection_option(), 0..4).prop_map(|options| ("connection".to_owned(), options.join(&b","[..])));
-    let rare = prop_oneof![extra, signature, other, connection, client_line()];
+    let rare = prop_oneof![extra, signature, other, client_line()];
     (
         vec(select(&USERS[..]).prop_flat_map(|name| (Just(name.to_owned()), user_value())), 0..=2),
         (once(&GROUPS), once(&NAMES), once(&EMAILS), once(&UIDS)),
-        vec(secret, 0..=2),
+        (vec(secret, 0..=2), vec(connection, 0..=1)),
         vec(rare, 0..4),
     )
-        .prop_map(|(users, (groups, names, emails, uids), secrets, rare)| {
-            [users, groups, names, emails, uids, secrets, rare].concat()
+        .prop_map(|(users, (groups, names, emails, uids), (secrets, connection), rare)| {
+            [users, groups, names, emails, uids, secrets, connection, rare].concat()
         })
         .prop_shuffle()
 }

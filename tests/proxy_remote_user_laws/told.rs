@@ -137,7 +137,7 @@ pub(crate) fn told() -> impl Strategy<Value = Told> {
         option::weighted(0.5, select(vec![&["CORP"][..], &["CORP", "idp:x"]])),
     );
     let flag = || prop::bool::weighted(0.25);
-    let policies = (flag(), flag(), flag(), flag(), flag(), flag());
+    let policies = (flag(), flag(), flag(), flag(), any::<bool>(), flag());
     (tree(), headers, notation, policies).prop_map(|(proof, headers, notation, policies)| {
         let (users, groups, name, email, uid, extra, keep) = headers;
         let (grouping, encoding, placeholders, max_value_bytes, max_groups, prefix, realms) = notation;
