@@ -1,9 +1,5 @@
 //! What must hold for all inputs: 1,024 of them each time, 100,000 with `--ignored`.
 
-#[macro_use]
-#[path = "common/laws.rs"]
-mod laws;
-
 use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request};
@@ -23,6 +19,10 @@ use self::inner::inner;
 use self::networks::{around, network, other_form};
 use self::proxies::{Kind, Tail, address, tail, trusted, untrusted, well_formed_line};
 use self::reference::{Said, read_forwarded};
+
+#[macro_use]
+#[path = "common/laws.rs"]
+mod laws;
 
 #[path = "forwarded_for_laws/chain.rs"]
 mod chain;

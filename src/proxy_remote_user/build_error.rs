@@ -260,17 +260,19 @@ fn check_values(fields: &Fields) -> Result<(), BuildError> {
         if realms.is_empty() {
             return Err(Problem::Realm.of(""));
         }
-        let is_nonsense = |realm: &str| {
-            realm.is_empty()
-                || realm.trim().len() != realm.len()
-                || realm.contains(['@', '\\'])
-                || realm.chars().any(text::is_invisible)
-        };
-        if let Some(realm) = realms.iter().find(|realm| is_nonsense(realm)) {
+        if let Some(realm) = realms.iter().find(|realm| !is_realm(realm)) {
             return Err(Problem::Realm.of(realm));
         }
     }
     Ok(())
+}
+
+/// Whether a realm can be asked for.
+pub(super) fn is_realm(realm: &str) -> bool {
+    !realm.is_empty()
+        && realm.trim().len() == realm.len()
+        && !realm.contains(['@', '\\'])
+        && !realm.chars().any(text::is_invisible)
 }
 
 fn is_reserved(header: &HeaderName) -> bool {

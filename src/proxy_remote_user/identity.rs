@@ -96,7 +96,7 @@ impl fmt::Display for Anonymous {
 /// ```compile_fail,E0277
 /// use tower_proxied::{DetachedUser, RemoteUser};
 ///
-/// let forged = RemoteUser::from(DetachedUser::new("admin"));
+/// let forged: RemoteUser = DetachedUser::new("admin").into();
 /// ```
 ///
 /// Tests of an application make one with `RemoteUser::for_test` (feature `test-util`).

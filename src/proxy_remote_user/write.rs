@@ -2,6 +2,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::build_error::is_realm;
 use super::fields::{Check, Encoding, Fields};
 use super::identity::DetachedUser;
 use crate::wire::text;
@@ -115,8 +116,8 @@ impl Fields {
         let name = user.name();
         let (with_realm, realm) = match (self.realm_form(), user.realm()) {
             (None, _) => (name.to_owned(), None),
-            (Some(form), Some(realm)) => (form.join(name, realm), Some(realm)),
-            (Some(_), None) => return Err(Unwritable::Realm),
+            (Some(form), Some(realm)) if is_realm(realm) => (form.join(name, realm), Some(realm)),
+            (Some(_), _) => return Err(Unwritable::Realm),
         };
         let written = format!("{}{with_realm}", self.prefix.as_deref().unwrap_or_default());
         if self.named(&written) != Ok((name, realm)) {

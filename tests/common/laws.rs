@@ -1,4 +1,4 @@
-//! Properties as tests: 1,024 cases each time, 100,000 with `--ignored`.
+//! Properties that hold for 1,024 inputs each time, and for 100,000 with `--ignored`.
 
 macro_rules! laws {
     ($($(#[$doc:meta])* fn $law:ident($($value:ident in $strategy:expr),+ $(,)?) $body:block)+) => {$(

@@ -203,8 +203,9 @@ pub(crate) fn is_writable(user: &DetachedUser, shape: &Shape) -> bool {
         (Some(_), None) => return false,
     };
     let is_clear = |text: &str| !text.is_empty() && !text.contains(['@', '\\']);
-    let is_unambiguous =
-        shape.realm.is_none() || (is_clear(user.name()) && user.realm().is_some_and(is_clear));
+    let is_unambiguous = shape.realm.is_none()
+        || (is_clear(user.name())
+            && user.realm().is_some_and(|realm| is_clear(realm) && realm.trim() == realm));
     let is_name_sound = is_name(user.name())
         && is_unambiguous
         && is_name(&login)
