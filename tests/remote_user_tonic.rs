@@ -143,8 +143,19 @@ async fn refusals_are_statuses() {
             [client.check(request(lines)).await.unwrap_err(), client.watch(request(lines)).await.unwrap_err()]
         {
             assert_eq!((status.code(), i32::from(status.code())), (code, number), "{lines:?}: {status}");
-            assert_eq!(status.message(), kind.to_string());
+            assert_eq!(status.message(), sentence(kind), "{lines:?}");
             assert!(!format!("{status:?}").contains("admin"), "{status:?}");
         }
+    }
+}
+
+/// A fault says which of its rules was broken.
+fn sentence(kind: RefusalKind) -> String {
+    match kind {
+        RefusalKind::IdentityMalformed => {
+            "identity malformed: user: several lines; the proxy must replace what the client sent".to_owned()
+        }
+
+        kind => kind.to_string(),
     }
 }

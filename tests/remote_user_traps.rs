@@ -643,15 +643,16 @@ async fn trap_21_another_user_needs_a_new_session_and_another_login_is_left_alon
             });
         service.oneshot(request(lines)).await.unwrap().extensions().get::<Identity>().unwrap().clone()
     };
+    let alice = DetachedUser::new("alice");
     let bob = identity(&[("Remote-User", b"bob")]).await;
-    let switch = transition(Some(SessionUser::OfProxy("alice")), &bob, Mode::Strict);
+    let switch = transition(Some(SessionUser::OfProxy(&alice)), &bob, Mode::Strict);
     assert_eq!(switch, Transition::Switch);
     assert!(switch.needs_new_session_id());
     let nobody = identity(&[]).await;
-    let kept = transition(Some(SessionUser::OfApplication("alice")), &nobody, Mode::Strict);
+    let kept = transition(Some(SessionUser::OfApplication(&alice)), &nobody, Mode::Strict);
     assert_eq!(kept, Transition::Keep);
     assert!(!kept.needs_new_session_id());
-    let ended = transition(Some(SessionUser::OfProxy("alice")), &nobody, Mode::Strict);
+    let ended = transition(Some(SessionUser::OfProxy(&alice)), &nobody, Mode::Strict);
     assert_eq!((ended, ended.needs_new_session_id()), (Transition::Logout, true));
 }
 

@@ -246,10 +246,10 @@ impl Fields {
         for header in headers.keys() {
             let key = self.extra_prefixes.iter().find_map(|prefix| header.as_str().strip_prefix(&**prefix));
             let Some(key) = key.filter(|key| !key.is_empty()) else { continue };
+            let key = text::percent(key.as_bytes()).map_or_else(|| key.to_owned(), Cow::into_owned);
             if key.len() > self.max_value_bytes {
                 return Err(Rule::TooLong);
             }
-            let key = text::percent(key.as_bytes()).map_or_else(|| key.to_owned(), Cow::into_owned);
             let mut values = Vec::new();
             for line in list::lines(headers, header) {
                 values.extend(self.value(line)?.map(Cow::into_owned));

@@ -341,35 +341,20 @@ impl Told {
         for own in self.names() {
             headers.remove(own);
         }
-        let options = headers.get("connection").map_or(Vec::new(), |lines| {
-            lines
-                .iter()
-                .flat_map(|line| line.split(|byte| *byte == b','))
-                .map(trimmed)
-                .map(<[u8]>::to_vec)
-                .collect()
-        });
-        let goes = |option: &Vec<u8>| {
-            let is_name =
-                option.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
-            is_name
-                && !option.is_empty()
-                && self.protects(&String::from_utf8(option.to_ascii_lowercase()).unwrap())
-        };
-        if options.iter().any(goes) {
-            let kept: Vec<_> =
-                options.into_iter().filter(|option| !option.is_empty() && !goes(option)).collect();
-            headers.remove("connection");
-            if !kept.is_empty() {
-                headers.insert("connection".into(), vec![kept.join(&b", "[..])]);
-            }
+        for field in ["connection", "proxy-connection", "trailer"] {
+            self.unlist(headers, field);
+        }
+        if let Some(family) = self.extra {
+            headers.retain(|name, _| !fold(name).starts_with(&fold(family)));
         }
         let mut put = |name: &str, lines: Vec<Vec<u8>>| {
             if !lines.is_empty() {
                 headers.insert(name.to_owned(), lines);
             }
         };
-        put(self.users[0], vec![self.encoded(&user.name)]);
+        let realm = user.realm.as_ref().map(|realm| format!("@{realm}")).unwrap_or_default();
+        let login = format!("{}{}{realm}", self.prefix.unwrap_or_default(), user.name);
+        put(self.users[0], vec![self.encoded(&login)]);
         if let Some(header) = self.groups {
             let groups: Vec<_> = user.groups.iter().map(|group| self.encoded(group)).collect();
             put(
@@ -384,6 +369,35 @@ impl Told {
         for (header, text) in attributes {
             if let (Some(header), Some(text)) = (header, text) {
                 put(header, vec![self.encoded(text)]);
+            }
+        }
+        for (key, values) in user.extra.iter().filter(|_| self.extra.is_some()) {
+            let key: String = key.bytes().map(in_a_name).collect();
+            let lines = values.iter().map(|value| self.encoded(value)).collect();
+            put(&format!("{}{key}", self.extra.unwrap_or_default()), lines);
+        }
+    }
+
+    /// Takes protected names out of a list of names, and what is no name.
+    fn unlist(&self, headers: &mut Headers, field: &str) {
+        let options: Vec<Vec<u8>> = headers
+            .get(field)
+            .into_iter()
+            .flatten()
+            .flat_map(|line| line.split(|byte| *byte == b','))
+            .map(|option| trimmed(option).to_vec())
+            .filter(|option| !option.is_empty())
+            .collect();
+        let goes = |option: &Vec<u8>| {
+            let is_name =
+                option.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+            !is_name || self.protects(&String::from_utf8(option.to_ascii_lowercase()).unwrap())
+        };
+        if options.iter().any(goes) {
+            let kept: Vec<_> = options.into_iter().filter(|option| !goes(option)).collect();
+            headers.remove(field);
+            if !kept.is_empty() {
+                headers.insert(field.into(), vec![kept.join(&b", "[..])]);
             }
         }
     }
@@ -401,6 +415,13 @@ impl Told {
                 .collect(),
             _ => text.as_bytes().to_vec(),
         }
+    }
+}
+
+fn in_a_name(byte: u8) -> String {
+    match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' => char::from(byte).to_string(),
+        byte => format!("%{byte:02x}"),
     }
 }
 

@@ -139,7 +139,9 @@ pub(crate) fn told() -> impl Strategy<Value = Told> {
     let flag = || prop::bool::weighted(0.25);
     let policies = (flag(), flag(), flag(), flag(), any::<bool>(), flag());
     (tree(), headers, notation, policies).prop_map(|(proof, headers, notation, policies)| {
-        let (users, groups, name, email, uid, extra, keep) = headers;
+        let (users, groups, name, email, uid, extra, mut keep) = headers;
+        // What is on no list passes without being kept: to name it is an error.
+        keep.retain(|kept| *kept != "x_acme.login" || users.contains(kept));
         let (grouping, encoding, placeholders, max_value_bytes, max_groups, prefix, realms) = notation;
         let (allows_comma, is_required, refuses_forged, refuses_aliases, forwards, strips_authorization) =
             policies;

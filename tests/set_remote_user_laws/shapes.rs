@@ -214,7 +214,9 @@ pub(crate) fn is_writable(user: &DetachedUser, shape: &Shape) -> bool {
         shape.is_value(group) && shape.separator().is_none_or(|separator| !shape.shows(separator, group))
     };
     let is_attribute = |key: &str, values: &[String]| {
-        !key.is_empty() && !key.chars().any(is_invisible) && values.iter().all(|value| shape.is_value(value))
+        (1..=256).contains(&key.len())
+            && !key.chars().any(is_invisible)
+            && values.iter().all(|value| shape.is_value(value))
     };
     is_name_sound
         && (!carries.groups || (user.groups().len() <= 128 && user.groups().all(is_group)))

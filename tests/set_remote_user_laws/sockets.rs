@@ -85,7 +85,9 @@ async fn server() -> (SocketAddr, mpsc::UnboundedReceiver<HeaderMap>) {
                 }
             });
             tokio::spawn(async move {
-                let server = auto::Builder::new(TokioExecutor::new());
+                let mut server = auto::Builder::new(TokioExecutor::new());
+                // Groups may take a line each, and there may be 128 of them.
+                server.http1().max_headers(256);
                 server.serve_connection(TokioIo::new(socket), service).await
             });
         }
