@@ -111,6 +111,7 @@ mod script_name;
 
 use std::sync::Arc;
 
+#[cfg(feature = "axum")]
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri, header, request};
 
@@ -123,7 +124,7 @@ pub use self::rules::{AlreadyPrefixed, ResponseRewrite};
 pub use self::script_name::ScriptName;
 pub use crate::body::ResponseBody;
 use crate::forced_host::PublicUrl;
-use crate::refusal::{Refusal, RefusalKind};
+use crate::refusal::{Caller, Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, shell};
 use crate::wire::dot_segments;
 use crate::wire::path::PathPrefix;
@@ -381,71 +382,84 @@ impl Config {
         if dot_segments::climbs_out(mount.below().as_bytes()) {
             return Err(RefusalKind::EscapesPrefix.into());
         }
-        if mount.below().is_empty()
-            && self.bare == Bare::Redirect308
-            && let Ok(location) = HeaderValue::try_from(mount.with_slash())
-        {
-            return Err(Refusal::from(RefusalKind::BarePrefix).with_header(header::LOCATION, location));
+        if mount.below().is_empty() && self.bare == Bare::Redirect308 {
+            let prefix = written(parts, &mount);
+            // Mapped to the root of the host, the mount point has its slash already.
+            if !prefix.is_root()
+                && let Ok(location) = HeaderValue::try_from(mount.with_slash(&prefix))
+            {
+                return Err(Refusal::from(RefusalKind::BarePrefix).with_header(header::LOCATION, location));
+            }
         }
         Ok(Some(mount))
     }
 
     fn enter(&self, mount: Mount, parts: &mut request::Parts) -> Result<PublicPaths, Refusal> {
-        let inner = mount.inner().and_then(|inner| with_path(&parts.uri, inner));
-        let inner = inner.ok_or(RefusalKind::EscapesPrefix)?;
-        let outer = parts.extensions.get::<ScriptName>();
-        let total = outer.map_or_else(|| mount.public.clone(), |outer| outer.prefix.join(&mount.public));
-        let public_path = match outer {
-            _ if !mount.is_arrived_public => mount.public_path(&total),
-            Some(outer) => Some(outer.public_path.clone()),
-            None => Some(mount.arrived.clone()),
-        };
-        if let Some(public_path) = &public_path {
-            keep_original_uri(parts, public_path);
-        }
-        parts.uri = inner;
+        let inner = mount.inner().ok_or(RefusalKind::EscapesPrefix)?;
+        let written = written(parts, &mount);
+        let left_alone = if self.rules.leave_public_paths_alone() { written.clone() } else { PathPrefix::root() };
+        let script_name = ScriptName::entered(parts.extensions.get(), &mount, left_alone);
+        keep_original_uri(parts, &script_name);
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.path_and_query = Some(inner);
+        parts.uri = Uri::from_parts(uri).map_err(|_| RefusalKind::EscapesPrefix)?;
+        let total = script_name.prefix().clone();
+        parts.extensions.insert(script_name);
         if !total.is_root()
             && let Some(url) = parts.extensions.get_mut::<PublicUrl>()
         {
             *url = url.with_prefix(total.clone());
         }
+        // What a gRPC call is answered with is metadata, and no address.
+        if Caller::of(parts) == Caller::Grpc {
+            return Ok(PublicPaths::untouched());
+        }
         let url = parts.extensions.get::<PublicUrl>().cloned();
-        parts.extensions.insert(ScriptName {
-            prefix: total.clone(),
-            public_path: public_path.unwrap_or_else(|| mount.arrived.clone()),
-        });
-        Ok(PublicPaths::of(&self.rules, mount, total, url))
+        Ok(PublicPaths::of(&self.rules, mount, written, total, url))
+    }
+}
+
+/// What is put before the paths of this mount in responses: its prefix, and before it those of the layers outside
+/// which leave alone what has them, since they could not tell a path with their prefix from one that begins like it.
+fn written(parts: &request::Parts, mount: &Mount) -> PathPrefix {
+    match parts.extensions.get::<ScriptName>() {
+        Some(outer) => outer.left_alone().join(&mount.public),
+        None => mount.public.clone(),
     }
 }
 
 /// The request is none of this mount's.
 fn pass_by(parts: &mut request::Parts) -> PublicPaths {
-    if let (None, Some(arrived)) = (parts.extensions.get::<ScriptName>(), parts.uri.path_and_query()) {
-        let script_name = ScriptName { prefix: PathPrefix::root(), public_path: arrived.clone() };
-        parts.extensions.insert(script_name);
+    if let (None, Some(arrived)) = (parts.extensions.get::<ScriptName>(), mount::arrived(parts)) {
+        parts.extensions.insert(ScriptName::passed_by(arrived));
     }
     PublicPaths::untouched()
 }
 
-fn with_path(uri: &Uri, path: PathAndQuery) -> Option<Uri> {
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(path);
-    Uri::from_parts(parts).ok()
-}
-
+/// A `Router` outside has set it to the path that arrived, which need not be the browser's.
 #[cfg(feature = "axum")]
-fn keep_original_uri(parts: &mut request::Parts, public_path: &PathAndQuery) {
+fn keep_original_uri(parts: &mut request::Parts, script_name: &ScriptName) {
     use axum::extract::OriginalUri;
 
-    if parts.extensions.get::<OriginalUri>().is_none()
-        && let Some(uri) = with_path(&parts.uri, public_path.clone())
-    {
-        parts.extensions.insert(OriginalUri(uri));
+    let outer = parts.extensions.get::<ScriptName>().map(ScriptName::public_path);
+    let arrived = outer.as_deref().or(parts.uri.path_and_query().map(PathAndQuery::as_str));
+    let known = parts.extensions.get::<OriginalUri>();
+    let is_current = known.is_none_or(|known| known.path_and_query().map(PathAndQuery::as_str) == arrived);
+    if !is_current || known.is_some() && arrived == Some(&*script_name.public_path()) {
+        return;
+    }
+    // Where prefix and path are too long for a URI, there is none to tell.
+    if let Some(path) = script_name.path_and_query() {
+        let mut uri = parts.uri.clone().into_parts();
+        uri.path_and_query = Some(path);
+        if let Ok(uri) = Uri::from_parts(uri) {
+            parts.extensions.insert(OriginalUri(uri));
+        }
     }
 }
 
 #[cfg(not(feature = "axum"))]
-fn keep_original_uri(_: &mut request::Parts, _: &PathAndQuery) {}
+fn keep_original_uri(_: &mut request::Parts, _: &ScriptName) {}
 
 #[cfg(test)]
 mod tests;
