@@ -204,13 +204,18 @@ impl Paths {
     /// Left alone, unless the browser would come out elsewhere than the inner service means: the browser's path is
     /// longer, so that there `..` goes further up; and at the bare mount point it has no slash at its end.
     fn relative_path<'a>(&'a self, relative: &[u8]) -> Option<Public<'a>> {
-        if self.total.is_root() {
+        let below = self.mount.below().as_bytes();
+        let stays_in_its_folder = !below.is_empty() && !dot_segments::climbs_out(relative);
+        if self.total.is_root() || stays_in_its_folder {
             return None;
         }
-        let below = self.mount.below().as_bytes();
-        let public = [self.total.as_str().as_bytes(), below].concat();
-        let meant = dot_segments::resolve(inner_path(below), relative, Dots::AsBrowsers);
-        let browsed = dot_segments::resolve(&public, relative, Dots::AsBrowsers);
+        let resolve = |base: &[u8]| {
+            // Browsers have cleaned the base, of which a `..` at the end would be lost as the last segment.
+            let base = dot_segments::remove(base, Dots::AsBrowsers);
+            dot_segments::resolve(&base, relative, Dots::AsBrowsers)
+        };
+        let meant = resolve(inner_path(below));
+        let browsed = resolve(&[self.total.as_str().as_bytes(), below].concat());
         let arrives = path::strip_prefix(&browsed, &self.total).map(inner_path);
         (arrives != Some(inner_path(&meant))).then(|| Public::path(self.written.as_str(), meant))
     }
