@@ -242,15 +242,17 @@ fn well_formed_cookie() -> impl Strategy<Value = String> {
         "; Domain=example.com; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
         "; Partitioned; Secure",
     ]);
-    (name, "[a-z/;=]{0,4}", path, attributes, any::<bool>()).prop_map(|(name, value, path, attributes, first)| {
-        let value = value.replace(';', "");
-        let path = if path.is_empty() { String::new() } else { format!("; Path={path}") };
-        if first {
-            format!("{name}={value}{path}{attributes}")
-        } else {
-            format!("{name}={value}{attributes}{path}")
-        }
-    })
+    (name, "[a-z/;=]{0,4}", path, attributes, any::<bool>()).prop_map(
+        |(name, value, path, attributes, first)| {
+            let value = value.replace(';', "");
+            let path = if path.is_empty() { String::new() } else { format!("; Path={path}") };
+            if first {
+                format!("{name}={value}{path}{attributes}")
+            } else {
+                format!("{name}={value}{attributes}{path}")
+            }
+        },
+    )
 }
 
 fn headers(lines: impl IntoIterator<Item = (&'static str, String)>) -> HeaderMap {
@@ -276,7 +278,8 @@ fn decode_unreserved(path: &str) -> String {
 
 /// Which of its mounts an axum router serves a path with.
 fn matched_mount(path: &str) -> Option<String> {
-    let shown = get(async |path: Option<MatchedPath>| path.map_or(String::new(), |path| path.as_str().into()));
+    let shown =
+        get(async |path: Option<MatchedPath>| path.map_or(String::new(), |path| path.as_str().into()));
     let mut router = Router::new();
     for mount in ["/app", "/app/", "/app/{*rest}", "/other", "/other/{*rest}", "/", "/{*rest}"] {
         router = router.route(mount, shown.clone());

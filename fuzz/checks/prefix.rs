@@ -6,7 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
 use tower::{Layer, Service, service_fn};
-use tower_proxied::script_name_prefix::{AlreadyPrefixed, Bare, InternalAuthorities, Mounts, ResponseRewrite};
+use tower_proxied::script_name_prefix::{
+    AlreadyPrefixed, Bare, InternalAuthorities, Mounts, ResponseRewrite,
+};
 use tower_proxied::wire::host::HostPort;
 use tower_proxied::wire::reference::Reference;
 use tower_proxied::wire::{link, refresh};

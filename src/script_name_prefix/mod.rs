@@ -397,7 +397,8 @@ impl Config {
     fn enter(&self, mount: Mount, parts: &mut request::Parts) -> Result<PublicPaths, Refusal> {
         let inner = mount.inner().ok_or(RefusalKind::EscapesPrefix)?;
         let written = written(parts, &mount);
-        let left_alone = if self.rules.leave_public_paths_alone() { written.clone() } else { PathPrefix::root() };
+        let left_alone =
+            if self.rules.leave_public_paths_alone() { written.clone() } else { PathPrefix::root() };
         let script_name = ScriptName::entered(parts.extensions.get(), &mount, left_alone);
         keep_original_uri(parts, &script_name);
         let mut uri = std::mem::take(&mut parts.uri).into_parts();

@@ -115,7 +115,8 @@ impl Paths {
             // Browsers take the scheme of the page before a path for nothing (RFC 3986, section 5.2.2).
             (Some(scheme), None) => {
                 let page = self.url.as_ref().map(PublicUrl::scheme)?;
-                (Scheme::of_uri(scheme)? == page).then(|| self.local_path(parts.path))?
+                let tabs = parts.path.iter().take_while(|byte| **byte == b'\t').count();
+                (Scheme::of_uri(scheme)? == page).then(|| self.local_path(parts.path.get(tabs..)?))?
             }
         };
         public.map(|public| Public { tail, ..public })

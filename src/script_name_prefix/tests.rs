@@ -37,7 +37,10 @@ fn absolute_form_keeps_its_authority() {
 fn absolute_form_without_a_path_asks_for_the_root() {
     let mut kept = parts("http://example.com?x");
     serve(&ScriptNamePrefixLayer::proxy_keeps(PathPrefix::root()), &mut kept).unwrap();
-    assert_eq!((kept.uri.to_string().as_str(), script_name(&kept)), ("http://example.com/?x", ("", "/?x".into())));
+    assert_eq!(
+        (kept.uri.to_string().as_str(), script_name(&kept)),
+        ("http://example.com/?x", ("", "/?x".into()))
+    );
     let mut stripped = parts("http://example.com?x");
     serve(&ScriptNamePrefixLayer::proxy_strips(app()), &mut stripped).unwrap();
     assert_eq!(stripped.uri, "http://example.com/?x");
@@ -177,18 +180,18 @@ async fn an_outer_layer_that_rewrites_nothing_is_not_written_for() {
 /// Trailers and messages of gRPC are none of a browser's; a browser never follows what metadata says.
 #[tokio::test]
 async fn answers_to_grpc_are_untouched() {
-    let service = tower::ServiceBuilder::new()
-        .layer(ScriptNamePrefixLayer::proxy_keeps(app()))
-        .service_fn(async |request: Request<()>| {
+    let service = tower::ServiceBuilder::new().layer(ScriptNamePrefixLayer::proxy_keeps(app())).service_fn(
+        async |request: Request<()>| {
             assert_eq!(request.uri(), "/pkg.Service/Method");
             http::Response::builder().header("link", "</x>").header("location", "/x").body(())
-        });
+        },
+    );
     let request = Request::post("/app/pkg.Service/Method").header("content-type", "application/grpc+proto");
     let response = tower::ServiceExt::oneshot(service, request.body(()).unwrap()).await.unwrap();
-    assert_eq!((&response.headers()["link"], &response.headers()["location"]), (
-        &HeaderValue::from_static("</x>"),
-        &HeaderValue::from_static("/x"),
-    ));
+    assert_eq!(
+        (&response.headers()["link"], &response.headers()["location"]),
+        (&HeaderValue::from_static("</x>"), &HeaderValue::from_static("/x"),)
+    );
 }
 
 #[test]

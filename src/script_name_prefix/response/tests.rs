@@ -61,6 +61,13 @@ fn relative_references() {
         ("/%61pp/x", "a", "a"),
         ("/app//x", "a", "a"),
         ("/app/x", "1:a", "1:a"),
+        ("/app", "1:a", "/app/1:a"),
+        ("/app", "a:b", "a:b"),
+        ("/app", "ht\ttps://evil.example/", "ht\ttps://evil.example/"),
+        ("/app/x", "\\y", "/app/y"),
+        ("/app/x", "\\\t\\evil.example", "\\\t\\evil.example"),
+        ("/app/a/..", "../c", "/app/c"),
+        ("/app/x", "https:/y", "https:/y"),
         ("/app/x", "\\\\evil.example", "\\\\evil.example"),
     ] {
         assert_eq!(rewritten(&keeps(), target, "location", location), expected, "{target} {location}");
@@ -71,8 +78,7 @@ fn relative_references() {
 fn own_urls() {
     let internal = InternalAuthorities::from_static(&["127.0.0.1:8081", "http-1", "[::1]:8000"]);
     let layer = keeps().internal_authorities(internal);
-    let url =
-        |text: &[u8]| PublicUrl::new(Scheme::Https, HostPort::parse(text).unwrap(), PathPrefix::root());
+    let url = |text: &[u8]| PublicUrl::new(Scheme::Https, HostPort::parse(text).unwrap(), PathPrefix::root());
     for (location, without_url, with_url) in [
         ("http://127.0.0.1:8081/x?q", "http://127.0.0.1:8081/app/x?q", "https://example.com/app/x?q"),
         ("http://127.0.0.1:8081/app/x", "http://127.0.0.1:8081/app/x", "https://example.com/app/x"),
@@ -98,6 +104,13 @@ fn own_urls() {
         ),
         ("wss://example.com/x", "wss://example.com/x", "wss://example.com/x"),
         ("///x", "///x", "///x"),
+        ("https:/x", "https:/x", "/app/x"),
+        ("https:\t/x", "https:\t/x", "/app/x"),
+        ("https:../x", "https:../x", "/app/x"),
+        ("https:x", "https:x", "https:x"),
+        ("http:/x", "http:/x", "http:/x"),
+        ("https:\\\\evil.org", "https:\\\\evil.org", "https:\\\\evil.org"),
+        ("mailto:a@example.com", "mailto:a@example.com", "mailto:a@example.com"),
     ] {
         assert_eq!(rewritten(&layer, "/app/x", "location", location), without_url, "{location}");
         let mut parts = parts("/app/x");
@@ -179,9 +192,8 @@ fn all_lines_and_only_the_fields_that_were_asked_for() {
 }
 
 fn layers() -> impl Strategy<Value = (ScriptNamePrefixLayer, &'static str)> {
-    let with_internal = |layer: ScriptNamePrefixLayer| {
-        layer.internal_authorities(InternalAuthorities::from_static(&["a"]))
-    };
+    let with_internal =
+        |layer: ScriptNamePrefixLayer| layer.internal_authorities(InternalAuthorities::from_static(&["a"]));
     prop::sample::select(vec![
         (with_internal(keeps()), "/app/x/y"),
         (with_internal(keeps()), "/app"),
