@@ -158,10 +158,14 @@ impl Paths {
                 if names_a_host { None } else { self.absolute_path(path) }
             }
             _ => {
-                let first_segment = path.split(|byte| *byte == b'/').next().unwrap_or_default();
                 // Browsers delete tabs, and may find a scheme then.
-                let may_have_scheme = first_segment.contains(&b':') && first_segment.contains(&b'\t');
-                if may_have_scheme { None } else { self.relative_path(path) }
+                let without_tabs: Cow<'_, [u8]> = if path.contains(&b'\t') {
+                    path.iter().copied().filter(|byte| *byte != b'\t').collect()
+                } else {
+                    path.into()
+                };
+                let has_scheme = Reference::parse(&without_tabs).scheme.is_some();
+                if has_scheme { None } else { self.relative_path(path) }
             }
         }
     }
