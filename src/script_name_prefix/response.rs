@@ -111,6 +111,7 @@ impl Paths {
         let (hierarchy, tail) = reference.split_at_checked(hierarchy_len)?;
         let public = match (parts.scheme, parts.authority) {
             (_, Some(authority)) => self.own_url(hierarchy, authority, parts),
+            (None, None) if has_hidden_scheme(parts.path) => None,
             (None, None) => self.local_path(parts.path),
             // Browsers take the scheme of the page before a path for nothing (RFC 3986, section 5.2.2).
             (Some(scheme), None) => {
@@ -157,16 +158,7 @@ impl Paths {
                 let names_a_host = matches!(next, Some(b'/' | b'\\'));
                 if names_a_host { None } else { self.absolute_path(path) }
             }
-            _ => {
-                // Browsers delete tabs, and may find a scheme then.
-                let without_tabs: Cow<'_, [u8]> = if path.contains(&b'\t') {
-                    path.iter().copied().filter(|byte| *byte != b'\t').collect()
-                } else {
-                    path.into()
-                };
-                let has_scheme = Reference::parse(&without_tabs).scheme.is_some();
-                if has_scheme { None } else { self.relative_path(path) }
-            }
+            _ => self.relative_path(path),
         }
     }
 
@@ -272,6 +264,14 @@ impl Paths {
             (written, b"/") => Some(Public::path(written, b"")),
             (written, below) => Some(Public::path(written, below)),
         }
+    }
+}
+
+/// Browsers delete tabs, and may find a scheme then.
+fn has_hidden_scheme(path: &[u8]) -> bool {
+    path.contains(&b'\t') && {
+        let without_tabs: Vec<u8> = path.iter().copied().filter(|byte| *byte != b'\t').collect();
+        Reference::parse(&without_tabs).scheme.is_some()
     }
 }
 

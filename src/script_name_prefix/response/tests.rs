@@ -108,6 +108,7 @@ fn own_urls() {
         ("https:\t/x", "https:\t/x", "/app/x"),
         ("https:../x", "https:../x", "/app/x"),
         ("https:x", "https:x", "https:x"),
+        ("https:a:/../../x", "https:a:/../../x", "/app/x"),
         ("http:/x", "http:/x", "http:/x"),
         ("https:\\\\evil.org", "https:\\\\evil.org", "https:\\\\evil.org"),
         ("mailto:a@example.com", "mailto:a@example.com", "mailto:a@example.com"),
