@@ -84,7 +84,7 @@ fn row(name: &str, target: &str, lines: Lines) {
     let (alone, nested) = (routed(), Router::new().nest_service("/webapps", service_fn(answer)));
     let around = ServiceBuilder::new().layer(&keeps).service(routed());
     let medians = interleaved([
-        &|| exchange(bare.clone(), request()),
+        &|| exchange(bare, request()),
         &|| exchange(kept.clone(), request()),
         &|| exchange(stripped.clone(), request()),
         &|| exchange(written.clone(), request()),

@@ -145,10 +145,9 @@ laws! {
         if let Ok(value) = HeaderValue::from_bytes(&value) {
             answered.insert(name, value);
         }
-        for target in [Uri::try_from(&target[..]), Uri::try_from([b"/app/", &target[..]].concat())] {
-            if let Ok(target) = target {
-                super::holds(&site, &target, &answered);
-            }
+        let targets = [Uri::try_from(&target[..]), Uri::try_from([b"/app/", &target[..]].concat())];
+        for target in targets.into_iter().flatten() {
+            super::holds(&site, &target, &answered);
         }
     }
 }
