@@ -223,8 +223,11 @@ pub(crate) fn reference_is_public(site: &Site, inner: &Url, base: &Url, before: 
         None => !is_double_slash(before),
     };
     let has_lone_scheme = reference.authority.is_none() && reference.scheme.is_some();
+    let colon = before.iter().position(|byte| *byte == b':');
+    let has_hidden_scheme =
+        reference.scheme.is_none() && colon.is_some_and(|at| is_scheme_but_for_tabs(&before[..at]));
     let is_unknown_public = site.url.is_none() && (reference.authority.is_some() || has_lone_scheme);
-    if !is_read_alike || is_unknown_public && !names_internal {
+    if !is_read_alike || has_hidden_scheme || is_unknown_public && !names_internal {
         assert_eq!(before, after, "{}", shown());
         return;
     }
@@ -235,6 +238,14 @@ pub(crate) fn reference_is_public(site: &Site, inner: &Url, base: &Url, before: 
         return;
     }
     assert!(naive_below(followed.path(), site.public).is_some(), "leaves the prefix: {}", shown());
+}
+
+/// Browsers delete them.
+fn is_scheme_but_for_tabs(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    text.contains(&b'\t')
+        && text.first().is_some_and(u8::is_ascii_alphabetic)
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.\t".contains(byte))
 }
 
 /// Behind a scheme, if there is one.

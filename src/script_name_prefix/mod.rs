@@ -68,7 +68,7 @@
 //! 8. `Path=/` becomes the prefix without a slash, so that the bare mount point is in it. `__Host-` cookies, which
 //!    are void under any other path, are left alone. At the bare mount point, a cookie without a path gets one, which
 //!    would else be the whole host (RFC 6265, section 5.1.4). A path in quotes is none to browsers.
-//! 9. What cannot be parsed is left alone, byte for byte.
+//! 9. What cannot be parsed is left alone, byte for byte; so is a scheme with a tab in it, which browsers delete.
 //!
 //! A browser that follows a rewritten reference is thus below origin and prefix, unless the application named another
 //! host.
