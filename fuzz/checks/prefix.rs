@@ -206,7 +206,10 @@ pub(crate) fn reference_is_public(site: &Site, inner: &Url, base: &Url, before: 
     let follow = |base: &Url, reference| base.join(&String::from_utf8_lossy(reference));
     let Ok(meant) = follow(inner, before) else { return };
     let reference = Reference::parse(before.trim_ascii());
-    let names_internal = reference.authority == Some(INTERNAL.as_bytes());
+    let is_http =
+        |scheme: &[u8]| [&b"http"[..], b"https"].iter().any(|http| scheme.eq_ignore_ascii_case(http));
+    let names_internal =
+        reference.authority == Some(INTERNAL.as_bytes()) && reference.scheme.is_none_or(is_http);
     let followed = follow(base, after);
     if meant.origin() != base.origin() && !names_internal {
         // By the other scheme, or with the dot of the DNS root.
