@@ -1,12 +1,13 @@
 //! What must hold whatever the bytes are: run by the fuzz targets, and by the crate's own tests on all seeds.
 
 mod inner;
+mod prefix;
 mod reference;
 mod scenario;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tower_proxied::Proxied;
 use tower_proxied::wire::forwarded::{self, ForwardedElement, Value};
 use tower_proxied::wire::list::{self, Element};
@@ -92,6 +93,27 @@ pub fn forwarded_for_layer(data: &[u8]) {
         })
     };
     assert_eq!(see(with), see(attested), "the inner request");
+}
+
+/// The paths go in and out as naive twins and browsers have it.
+///
+/// The first byte chooses the mount, the first line behind it is the target, each further one a line of the response.
+pub fn script_name_prefix(data: &[u8]) {
+    let Some((chosen, rest)) = data.split_first() else { return };
+    let sites = prefix::sites();
+    let site = sites[usize::from(chosen & 0x7f) % sites.len()].clone();
+    let site = if *chosen < 0x80 { site } else { site.always() };
+    let mut lines = rest.strip_prefix(b"\n").unwrap_or(rest).split(|byte| *byte == b'\n');
+    let Ok(target) = Uri::try_from(lines.next().unwrap_or_default()) else { return };
+    let mut answered = HeaderMap::new();
+    for line in lines.take(100) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&line[colon + 1..])) {
+            answered.append(name, value);
+        }
+    }
+    prefix::holds(&site, &target, &answered);
 }
 
 fn attested(scenario: &Scenario) -> HeaderMap {

@@ -77,6 +77,10 @@ pub fn resolve(base: &[u8], relative: &[u8], dots: Dots) -> Vec<u8> {
 /// assert!(!climbs_out(b"/..;/a..%2F../..."));
 /// ```
 pub fn climbs_out(path: &[u8]) -> bool {
+    let may_hold_dots = path.iter().any(|byte| matches!(byte, b'.' | b'%'));
+    if !may_hold_dots {
+        return false;
+    }
     let dots = Dots::AsBrowsers;
     let mut depth = 0_usize;
     for segment in path.split(|byte| dots.separates(*byte)).filter(|segment| !segment.is_empty()) {
@@ -241,6 +245,21 @@ mod tests {
             let removed = remove(path.as_bytes(), Dots::AsBrowsers);
             let text = String::from_utf8(removed).unwrap().to_ascii_lowercase().replace("%2e", ".");
             prop_assert!(!text.split('/').any(|segment| matches!(segment, "." | "..")), "{}", text);
+        }
+
+        /// Spelled out, and walked with a depth that may fall below zero.
+        #[test]
+        fn climbing_is_the_naive_one(path in "(/|\\\\|\\.\\.|\\.|%2e|%2E|%2f|%|a|\t){0,10}") {
+            let spelled_out = path.replace('\t', "").replace('\\', "/").to_ascii_lowercase().replace("%2e", ".");
+            let depths = spelled_out.split('/').scan(0_i32, |depth, segment| {
+                *depth += match segment {
+                    "" | "." => 0,
+                    ".." => -1,
+                    _ => 1,
+                };
+                Some(*depth)
+            });
+            prop_assert_eq!(climbs_out(path.as_bytes()), depths.min() < Some(0), "{}", path);
         }
 
         #[test]
