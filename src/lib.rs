@@ -95,6 +95,8 @@
 //! | `axum` | extractors, and `Connected` for [`PeerAddr`] | |
 //! | `tonic`, `tonic-tls` | the peer of tonic's servers | |
 //! | `reload` | [`SharedProxies`](trust::SharedProxies), replaced while requests are served | |
+//! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`] in configuration files | |
+//! | `idn` | host names in Unicode in the configuration | |
 //! | `tracing` | one error event where a service was wired without peer information | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |
@@ -133,6 +135,8 @@ mod literal;
 pub mod proxy_remote_user;
 mod refusal;
 pub mod script_name_prefix;
+#[cfg(feature = "serde")]
+mod serde;
 mod shell;
 #[cfg(feature = "sticky-route")]
 pub mod sticky_route;

@@ -86,6 +86,8 @@
 //! ```
 
 mod allowed;
+mod configured;
+mod patterns;
 mod public_url;
 mod reference;
 mod rewrite;

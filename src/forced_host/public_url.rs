@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::request;
 use http::uri::PathAndQuery;
 
+use super::configured::configured_host;
 use super::reference::{self, ReferenceError};
 use crate::literal::literal;
 use crate::script_name_prefix::ScriptName;
@@ -89,7 +90,7 @@ pub struct PublicUrl {
 
 impl PublicUrl {
     /// Reads `http://` or `https://`, a host in the grammar of [`wire::host`](crate::wire::host), a port where it
-    /// is not the scheme's own, and the prefix.
+    /// is not the scheme's own, and the prefix. With the feature `idn` the name may be written in Unicode.
     ///
     /// # Errors
     ///
@@ -103,7 +104,8 @@ impl PublicUrl {
         if authority.contains(&b'@') {
             return Err(because(Problem::UserInfo));
         }
-        let authority = HostPort::parse(authority).ok_or_else(|| because(Problem::Host))?;
+        let authority = std::str::from_utf8(authority).ok().and_then(configured_host);
+        let authority = authority.ok_or_else(|| because(Problem::Host))?;
         if reference.query.is_some() || reference.fragment.is_some() {
             return Err(because(Problem::Query));
         }
@@ -383,7 +385,7 @@ mod tests {
             "https://example.com//x",
             "https://example.com/a/../b",
             "https://example.com:0",
-            "https://bücher.example",
+            "https://b\u{fc} cher.example",
             "https://example.com\\x",
             " https://example.com",
             "https://example.com ",

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::cut;
-use super::dot_segments::{self, Dots};
+use super::dot_segments::{self, Dots, PathBuffer};
 use super::path::{hex_digits, is_unreserved, triplet};
 
 /// The five parts of a URI reference, as written. Every text has them.
@@ -179,6 +179,22 @@ pub(crate) fn push_encoded(text: &mut String, bytes: &[u8], part: Part) {
             text.extend(hex_digits(*byte));
         }
     }
+}
+
+/// Paths are written into texts percent-encoded.
+impl PathBuffer for String {
+    fn push(&mut self, bytes: &[u8]) {
+        push_encoded(self, bytes, Part::Path);
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.truncate(length);
+    }
+}
+
+/// How long these bytes are at most once they are [written](push_encoded).
+pub(crate) fn encoded_length(bytes: &[u8], part: Part) -> usize {
+    bytes.iter().map(|byte| if part.allows(*byte) { 1_usize } else { 3 }).sum()
 }
 
 /// Writes a query and a fragment.
