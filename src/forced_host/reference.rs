@@ -126,8 +126,13 @@ fn with_room_for(
 
 pub(super) fn resolve_any(public: &PublicUrl, base: &str, reference: &str) -> Result<String, ReferenceError> {
     let own = public.to_string();
-    let base = read(base)?.resolve(&Reference::parse(own.as_bytes()));
-    let resolved = read(reference)?.resolve(&base.as_reference());
+    let mut base = read(base)?;
+    let seen_from_here = base.resolve(&Reference::parse(own.as_bytes()));
+    // One with a scheme is used as it is written (section 5.2.1).
+    if base.scheme.is_none() {
+        base = seen_from_here.as_reference();
+    }
+    let resolved = read(reference)?.resolve(&base);
     let authority = resolved.as_reference().authority.unwrap_or_default();
     if !authority.iter().all(|byte| *byte == b'%' || Part::Authority.allows(*byte)) {
         return Err(ReferenceError::Authority);
@@ -249,6 +254,7 @@ mod tests {
         assert_eq!(any("", "mailto:a@b").as_deref(), Ok("mailto:a@b"));
         assert_eq!(any("//b.example/c", "d").as_deref(), Ok("https://b.example/d"));
         assert_eq!(any("", "//[::1]:8080/x").as_deref(), Ok("https://[::1]:8080/x"));
+        assert_eq!(any("http:////..", ".").as_deref(), Ok("http:////"));
         assert_eq!(any("", "/\\x"), Err(ReferenceError::Backslash));
         assert_eq!(any("\n", "x"), Err(ReferenceError::Control));
         assert_eq!(any("", "//a b/x"), Err(ReferenceError::Authority));
