@@ -83,6 +83,8 @@
 //! middleware does. That matters only where one service value is kept and shared by hand over a
 //! `ConcurrencyLimit`.
 //!
+//! Coming from elsewhere? The [`guide`] says what Django's settings and Apache's directives are here.
+//!
 //! # Features
 //!
 //! | feature | adds | default |
@@ -130,6 +132,7 @@ pub mod forwarded_for;
 #[cfg(feature = "front")]
 pub mod front;
 pub mod future;
+pub mod guide;
 mod header_map;
 mod literal;
 pub mod proxy_remote_user;
