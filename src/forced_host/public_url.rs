@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -46,6 +46,18 @@ impl Origin {
     /// The port, be it written or the scheme's own.
     pub fn port(&self) -> u16 {
         self.authority.port().unwrap_or(self.scheme.default_port())
+    }
+
+    /// As it prints.
+    pub(super) fn push_to(&self, text: &mut String) {
+        text.push_str(self.scheme.as_str());
+        text.push_str("://");
+        // A `String` never fails.
+        let _ = match (self.host(), self.authority.port()) {
+            // In lower case already.
+            (Host::Name(name), None) => text.write_str(name),
+            _ => write!(text, "{}", self.authority),
+        };
     }
 
     pub(super) fn is(&self, scheme: Scheme, authority: &HostPort<'_>) -> bool {

@@ -1,6 +1,6 @@
 //! The references that [`PublicUrl`] makes absolute.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use super::PublicUrl;
 use crate::wire::cut;
@@ -68,8 +68,10 @@ pub(super) fn absolute(
     let is_public_already = reference.authority.is_some();
     let prefix = public.prefix().as_str();
     let mut text = with_room_for(public, &[folder.unwrap_or_default(), path], query, reference.fragment);
-    // A `String` never fails.
-    let _ = if is_public_already { write!(text, "{}", public.origin()) } else { write!(text, "{public}") };
+    public.origin().push_to(&mut text);
+    if !is_public_already {
+        text.push_str(prefix);
+    }
     let floor = text.len();
     let segments = [folder, Some(path)].into_iter().flatten().flat_map(segments);
     dot_segments::push_without_dots(&mut text, segments, floor, Dots::AsBrowsers);
@@ -141,12 +143,16 @@ pub(super) fn resolve_any(public: &PublicUrl, base: &str, reference: &str) -> Re
 }
 
 fn read(reference: &str) -> Result<Reference<'_>, ReferenceError> {
-    if reference.bytes().any(|byte| byte.is_ascii_control()) {
-        Err(ReferenceError::Control)
-    } else if reference.contains('\\') {
-        Err(ReferenceError::Backslash)
-    } else {
-        Ok(Reference::parse(reference.as_bytes()))
+    // Without a way out of the loop it takes many bytes at once.
+    let (mut has_control, mut has_backslash) = (false, false);
+    for byte in reference.bytes() {
+        has_control |= byte.is_ascii_control();
+        has_backslash |= byte == b'\\';
+    }
+    match (has_control, has_backslash) {
+        (true, _) => Err(ReferenceError::Control),
+        (false, true) => Err(ReferenceError::Backslash),
+        (false, false) => Ok(Reference::parse(reference.as_bytes())),
     }
 }
 

@@ -34,14 +34,16 @@ pub fn remove(path: &[u8], dots: Dots) -> Vec<u8> {
 
 /// What a path is written into.
 pub(crate) trait PathBuffer: AsRef<[u8]> {
-    fn push(&mut self, bytes: &[u8]);
+    /// A slash, and then the segment.
+    fn push_segment(&mut self, segment: &[u8]);
 
     fn truncate(&mut self, length: usize);
 }
 
 impl PathBuffer for Vec<u8> {
-    fn push(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
+    fn push_segment(&mut self, segment: &[u8]) {
+        self.push(b'/');
+        self.extend_from_slice(segment);
     }
 
     fn truncate(&mut self, length: usize) {
@@ -60,10 +62,7 @@ pub(crate) fn push_without_dots<'a>(
     for segment in segments {
         let step = dots.step(segment);
         match step {
-            None => {
-                kept.push(b"/");
-                kept.push(segment);
-            }
+            None => kept.push_segment(segment),
             Some(Step::Stay) => {}
             Some(Step::Up) => {
                 let above = kept.as_ref().iter().rposition(|byte| *byte == b'/').unwrap_or_default();
@@ -73,7 +72,7 @@ pub(crate) fn push_without_dots<'a>(
         ends_in_dots = step.is_some();
     }
     if ends_in_dots {
-        kept.push(b"/");
+        kept.push_segment(b"");
     }
 }
 
