@@ -84,6 +84,8 @@
 //! middleware does. That matters only where one service value is kept and shared by hand over a
 //! `ConcurrencyLimit`.
 //!
+//! Coming from elsewhere? The [`guide`] says what Django's settings and Apache's directives are here.
+//!
 //! # Features
 //!
 //! | feature | adds | default |
@@ -96,6 +98,8 @@
 //! | `axum` | extractors, and `Connected` for [`PeerAddr`] | |
 //! | `tonic`, `tonic-tls` | the peer of tonic's servers | |
 //! | `reload` | [`SharedProxies`](trust::SharedProxies), replaced while requests are served | |
+//! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`] in configuration files | |
+//! | `idn` | host names in Unicode in the configuration | |
 //! | `tracing` | one error event where a service was wired without peer information | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |
@@ -129,11 +133,14 @@ pub mod forwarded_for;
 #[cfg(feature = "front")]
 pub mod front;
 pub mod future;
+pub mod guide;
 mod header_map;
 mod literal;
 pub mod proxy_remote_user;
 mod refusal;
 pub mod script_name_prefix;
+#[cfg(feature = "serde")]
+mod serde;
 mod shell;
 #[cfg(feature = "sticky-route")]
 pub mod sticky_route;

@@ -30,6 +30,16 @@ fn script_name_prefix() {
     replay("script_name_prefix", checks::script_name_prefix);
 }
 
+#[test]
+fn host() {
+    replay("host", checks::host);
+}
+
+#[test]
+fn reference() {
+    replay("reference", checks::reference);
+}
+
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut count = 0;

@@ -1,5 +1,6 @@
 //! What must hold whatever the bytes are: run by the fuzz targets, and by the crate's own tests on all seeds.
 
+mod browser;
 mod inner;
 mod prefix;
 mod reference;
@@ -8,11 +9,11 @@ mod scenario;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use tower_proxied::Proxied;
 use tower_proxied::wire::forwarded::{self, ForwardedElement, Value};
 use tower_proxied::wire::list::{self, Element};
 use tower_proxied::wire::name::FORWARDING;
 use tower_proxied::wire::node::Node;
+use tower_proxied::{Proxied, PublicUrl};
 
 use self::inner::inner;
 use self::reference::{Said, read_element, read_forwarded, trim};
@@ -114,6 +115,30 @@ pub fn script_name_prefix(data: &[u8]) {
         }
     }
     prefix::holds(&site, &target, &answered);
+}
+
+/// What is read as a host is the host that browsers go to.
+pub fn host(data: &[u8]) {
+    browser::host_is_what_browsers_read(data);
+}
+
+/// Links stay below the public URL as browsers read them, and references resolve as RFC 3986 has it.
+///
+/// The first byte chooses the public URL, the first line behind it is the current path or the base, and all behind it is
+/// the reference.
+pub fn reference(data: &[u8]) {
+    const PUBLIC: [&str; 4] = [
+        "https://example.com",
+        "https://example.com/app",
+        "http://[2001:db8::1]:8080/caf%C3%A9/app",
+        "http://127.0.0.1/a/b",
+    ];
+    let Some((chosen, text)) = data.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let (base, reference) = text.split_once('\n').unwrap_or(("/", text));
+    let public = PublicUrl::from_static(PUBLIC[usize::from(*chosen) % PUBLIC.len()]);
+    browser::link_stays(&public, base, reference);
+    browser::resolves_as_the_rfc(&public, base, reference);
 }
 
 fn attested(scenario: &Scenario) -> HeaderMap {

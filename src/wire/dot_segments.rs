@@ -28,25 +28,52 @@ pub fn remove(path: &[u8], dots: Dots) -> Vec<u8> {
         path.split(|byte| dots.separates(*byte)).skip_while(|segment| dots.step(segment).is_some());
     let mut kept = Vec::with_capacity(path.len());
     kept.extend_from_slice(segments.next().unwrap_or_default());
+    push_without_dots(&mut kept, segments, 0, dots);
+    kept
+}
+
+/// What a path is written into.
+pub(crate) trait PathBuffer: AsRef<[u8]> {
+    /// A slash, and then the segment.
+    fn push_segment(&mut self, segment: &[u8]);
+
+    fn truncate(&mut self, length: usize);
+}
+
+impl PathBuffer for Vec<u8> {
+    fn push_segment(&mut self, segment: &[u8]) {
+        self.push(b'/');
+        self.extend_from_slice(segment);
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.truncate(length);
+    }
+}
+
+/// Writes segments, each behind a slash, and goes back where they say so, but never to before `floor`.
+pub(crate) fn push_without_dots<'a>(
+    kept: &mut impl PathBuffer,
+    segments: impl Iterator<Item = &'a [u8]>,
+    floor: usize,
+    dots: Dots,
+) {
     let mut ends_in_dots = false;
     for segment in segments {
         let step = dots.step(segment);
         match step {
-            None => {
-                kept.push(b'/');
-                kept.extend_from_slice(segment);
-            }
+            None => kept.push_segment(segment),
             Some(Step::Stay) => {}
             Some(Step::Up) => {
-                kept.truncate(kept.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
+                let above = kept.as_ref().iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+                kept.truncate(above.max(floor));
             }
         }
         ends_in_dots = step.is_some();
     }
     if ends_in_dots {
-        kept.push(b'/');
+        kept.push_segment(b"");
     }
-    kept
 }
 
 /// Where a relative path leads from `base`, a path (sections 5.2.3 and 5.2.4). Allocates.

@@ -233,7 +233,7 @@ pub(crate) fn hex_digits(byte: u8) -> [char; 2] {
 }
 
 /// RFC 3986, section 2.3.
-pub fn is_unreserved(byte: u8) -> bool {
+pub const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
