@@ -100,6 +100,7 @@ pub fn resolve(base: &[u8], relative: &[u8], dots: Dots) -> Vec<u8> {
 ///
 /// assert!(climbs_out(b"/../admin"));
 /// assert!(climbs_out(b"/a/%2E./..\\admin"));
+/// assert!(climbs_out(b"/\t/../admin"));
 /// assert!(!climbs_out(b"/a/../b"));
 /// assert!(!climbs_out(b"/..;/a..%2F../..."));
 /// ```
@@ -110,7 +111,8 @@ pub fn climbs_out(path: &[u8]) -> bool {
     }
     let dots = Dots::AsBrowsers;
     let mut depth = 0_usize;
-    for segment in path.split(|byte| dots.separates(*byte)).filter(|segment| !segment.is_empty()) {
+    let is_step = |segment: &&[u8]| segment.iter().any(|byte| *byte != b'\t');
+    for segment in path.split(|byte| dots.separates(*byte)).filter(is_step) {
         depth = match dots.step(segment) {
             Some(Step::Stay) => depth,
             Some(Step::Up) => match depth.checked_sub(1) {
