@@ -98,7 +98,7 @@ fn upgrade(text: &str, admits: impl Fn(&str) -> bool) -> String {
             Err(_) => return text.to_owned(),
         },
     };
-    let is_of_name = |char: char| char.is_alphanumeric() || "-_.".contains(char);
+    let is_of_name = |char: char| char.is_alphanumeric() || "-_.".contains(char) || !char.is_ascii();
     if name.is_empty() || !name.chars().all(is_of_name) || !admits(name.trim_end_matches('.')) {
         return text.to_owned();
     }
@@ -231,6 +231,10 @@ impl Sheet {
                 Token::CloseCurlyBracket => {
                     self.rule = Rule::Other;
                     self.out.push_str("stray } ");
+                }
+                broken @ (Token::BadString(_) | Token::BadUrl(_)) => {
+                    self.out.push_str(&format!("{broken:?} "));
+                    self.rule = if self.rule == Rule::Import { Rule::Other } else { self.rule };
                 }
                 other => self.out.push_str(&format!("{other:?} ")),
             }
