@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
@@ -63,7 +64,8 @@ fn start(tag: &BytesStart<'_>, space: Space, urls: Urls) -> String {
         .attributes()
         .map(|attribute| {
             let attribute = attribute.unwrap();
-            (attribute.key.as_ref().to_owned(), attribute.unescape_value().unwrap().into_owned())
+            let value = attribute.normalized_value(XmlVersion::Implicit1_0).unwrap().into_owned();
+            (attribute.key.as_ref().to_owned(), value)
         })
         .collect();
     let name = tag.name().as_ref().to_owned();
