@@ -2,10 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use tower::{Layer, ServiceExt};
+use tower_proxied::ForceHttpsBodyLayer;
 use tower_proxied::force_https_body::{UpgradePolicy, Upgrader};
 use tower_proxied::wire::host::HostPort;
 
@@ -141,7 +148,24 @@ fn laws(cases: u32) {
         prop_assert_eq!(&upgrade(html(), pieces), &whole, "cut at {:?}", cuts);
         prop_assert_eq!(&upgrade(html(), page.as_bytes().chunks(1)), &whole, "byte by byte");
         prop_assert_eq!(&upgrade(html(), [whole.as_bytes()]), &whole, "twice");
+        prop_assert_eq!(plain(&page), page);
     });
+    println!("{cases} pages, each with scripting on and off, whole, cut, byte by byte, twice, and over plain http");
+}
+
+/// What the layer makes of a page that goes out over plain http.
+fn plain(page: &str) -> String {
+    let layer = ForceHttpsBodyLayer::new().secure_when(|_| false);
+    let body = Full::new(Bytes::copy_from_slice(page.as_bytes()));
+    let mut response = Some(Response::builder().header("content-type", "text/html").body(body).unwrap());
+    let service = layer.layer(tower::service_fn(move |_: Request<()>| {
+        std::future::ready(Ok::<_, Infallible>(response.take().unwrap()))
+    }));
+    let serve = async { service.oneshot(Request::new(())).await.unwrap().into_body().collect().await.unwrap() };
+    let Poll::Ready(body) = pin!(serve).poll(&mut Context::from_waker(Waker::noop())) else {
+        unreachable!("nothing here waits")
+    };
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
 #[test]

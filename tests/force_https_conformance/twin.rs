@@ -96,7 +96,7 @@ fn upgrade(text: &str, admits: impl Fn(&str, bool) -> bool) -> String {
             Err(_) => return text.to_owned(),
         },
     };
-    let is_of_name = |char: char| char.is_alphanumeric() || "-_.".contains(char) || !char.is_ascii();
+    let is_of_name = |char: char| char.is_alphanumeric() || "-_.".contains(char) || (!char.is_ascii() && char != '\u{fffd}');
     if name.is_empty() || !name.chars().all(is_of_name) || !admits(name.trim_end_matches('.'), has_port) {
         return text.to_owned();
     }

@@ -246,6 +246,7 @@ impl Sink for Recorder<'_> {
     }
 
     fn abandon_tag(&mut self) {
+        self.attributes.clear();
         self.told.push(Told::Abandoned);
     }
 
