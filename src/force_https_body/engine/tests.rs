@@ -272,11 +272,14 @@ fn brackets_by_name_are_brackets_in_css() {
 fn svg_in_math_is_svg_only_in_an_annotation() {
     let math = "<math><svg><title><image href='http://h/'/></title></svg></math>";
     assert_eq!(upgrade(math), math);
-    let annotated = math.replace("<svg>", "<annotation-xml><svg>").replace("<title>", "").replace("</title>", "");
+    let annotated =
+        math.replace("<svg>", "<annotation-xml><svg>").replace("<title>", "").replace("</title>", "");
     assert_eq!(upgrade(&annotated), annotated.replace("http:", "https:"));
-    let behind = "<math><annotation-xml><mi></mi><svg><image href='http://h/'/></svg></annotation-xml></math>";
+    let behind =
+        "<math><annotation-xml><mi></mi><svg><image href='http://h/'/></svg></annotation-xml></math>";
     assert_eq!(upgrade(behind), behind.replace("http:", "https:"));
-    let inside = "<math><annotation-xml><mrow><svg><image href='http://h/'/></svg></mrow></annotation-xml></math>";
+    let inside =
+        "<math><annotation-xml><mrow><svg><image href='http://h/'/></svg></mrow></annotation-xml></math>";
     assert_eq!(upgrade(inside), inside);
 }
 
@@ -296,7 +299,8 @@ fn title_in_the_title_of_an_svg() {
 
 #[test]
 fn math_in_svg_ends_itself() {
-    let page = "<math><mi><svg><math></math><image href=http://h/ /></svg></mi></math><title><img src=http://n/>";
+    let page =
+        "<math><mi><svg><math></math><image href=http://h/ /></svg></mi></math><title><img src=http://n/>";
     assert_eq!(upgrade(page), page.replace("http://h", "https://h"));
 }
 

@@ -37,9 +37,9 @@ impl Tokens {
 
     /// As a browser's preprocessing leaves them. Text with references is decoded on one side only.
     fn normal(self, page: &str) -> Vec<(usize, Token)> {
-        let normal =
-            |text: &str| text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "\u{fffd}");
-        let is_comparable = |token: &(usize, Token)| !(page.contains('&') && matches!(token.1, Token::Text(_)));
+        let normal = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "\u{fffd}");
+        let is_comparable =
+            |token: &(usize, Token)| !(page.contains('&') && matches!(token.1, Token::Text(_)));
         let each = |(end, token)| {
             let token = match token {
                 Token::Text(text) => Token::Text(normal(&text)),
@@ -111,7 +111,8 @@ fn assert_conforms(page: &str) {
 
 /// Behind its `noscript` the page reads on as with scripting, inside of it as without.
 fn assert_noscript_conforms(inside: &str) {
-    const AROUND: (&str, &str) = ("<p><noscript>", "</noscript\n>a<i b=c><!--d--><script><!--</script><p e='f'>");
+    const AROUND: (&str, &str) =
+        ("<p><noscript>", "</noscript\n>a<i b=c><!--d--><script><!--</script><p e='f'>");
     let page = [AROUND.0, inside, AROUND.1].concat();
     let tags = |tokens: Tokens| {
         let is_tag = |token: &Token| matches!(token, Token::Start { .. } | Token::End(_));
@@ -133,7 +134,9 @@ fn conforms(cases: u32) {
     proptest!(config.clone(), |(page in pages::soup())| assert_conforms(&page));
     proptest!(config.clone(), |(page in pages::mutated())| assert_conforms(&page));
     proptest!(config, |(page in pages::soup())| assert_noscript_conforms(&page));
-    println!("{cases} soups and {cases} mutated pages, each with scripting on and off, whole and byte by byte;");
+    println!(
+        "{cases} soups and {cases} mutated pages, each with scripting on and off, whole and byte by byte;"
+    );
     println!("{cases} soups in noscript");
 }
 
