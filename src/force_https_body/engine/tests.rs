@@ -298,6 +298,12 @@ fn title_in_the_title_of_an_svg() {
 }
 
 #[test]
+fn less_than_in_a_host_of_css_in_svg() {
+    let page = "<svg><style>a{b:url(http://a<3b/)}</style></svg>";
+    assert_eq!(upgrade(page), page);
+}
+
+#[test]
 fn math_in_svg_ends_itself() {
     let page =
         "<math><mi><svg><math></math><image href=http://h/ /></svg></mi></math><title><img src=http://n/>";
