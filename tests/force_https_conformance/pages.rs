@@ -248,6 +248,7 @@ fn comment() -> BoxedStrategy<String> {
         "<?php http://h.example/ ?>",
         "<!doctype html>",
         "<![CDATA[ <b> ]]>",
+        "<![CDATA[ > <img src=http://h.example/> ]]>",
         "</ img>",
         "<!a>",
         "</>",

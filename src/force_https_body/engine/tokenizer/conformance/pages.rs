@@ -99,9 +99,29 @@ const NAMES: &[&str] = &[
     "scripts",
 ];
 
+/// What matters inside of a script.
+const SCRIPT: &[&str] = &[
+    "<!--",
+    "-->",
+    "--!>",
+    "->",
+    "-",
+    ">",
+    "<",
+    "<!-",
+    "<script>",
+    "<script ",
+    "<scripts>",
+    "</script>",
+    "</script\n",
+    "x",
+];
+
 pub(super) fn soup() -> impl Strategy<Value = String> {
     let tag = (select(&["<", "</"][..]), select(NAMES), select(&[">", " ", "/", "\n", "", "\0", "x"][..]));
+    let script = vec(select(SCRIPT), 1..8).prop_map(|pieces| format!("<script>{}", pieces.concat()));
     let piece = prop_oneof![
+        2 => script,
         10 => select(MARKS).prop_map(str::to_owned),
         4 => select(SPACE).prop_map(str::to_owned),
         6 => select(WORDS).prop_map(str::to_owned),

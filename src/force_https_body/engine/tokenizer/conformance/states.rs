@@ -29,7 +29,7 @@ const STATES: &[(&str, &str, &str, &str)] = &[
     ("Script data escape start dash", "ScriptDataEscapeStartDash", "ScriptEscapeStartDash", "<script><!-x</script>"),
     ("Script data escaped", "RawData(ScriptDataEscaped(Escaped))", "ScriptEscaped { dashes: 0 }", "<script><!--x</script>"),
     ("Script data escaped dash", "ScriptDataEscapedDash(Escaped)", "ScriptEscaped { dashes: 1 }", "<script><!--x-y</script>"),
-    ("Script data escaped dash dash", "ScriptDataEscapedDashDash(Escaped)", "ScriptEscaped { dashes: 3 }", "<script><!----><script></script>"),
+    ("Script data escaped dash dash", "ScriptDataEscapedDashDash(Escaped)", "ScriptEscaped { dashes: 2 }", "<script><!--x--><script></script><b>"),
     ("Script data escaped less-than sign", "RawLessThanSign(ScriptDataEscaped(Escaped))", "ScriptEscapedLessThan", "<script><!--<1--></script>"),
     ("Script data escaped end tag open", "RawEndTagOpen(ScriptDataEscaped(Escaped))", "TextEndTagOpen", "<script><!--</1--></script>"),
     ("Script data escaped end tag name", "RawEndTagName(ScriptDataEscaped(Escaped))", "TextEndTagName", "<script><!--</scripts></script>"),
