@@ -133,9 +133,9 @@ pub(super) fn soup() -> impl Strategy<Value = String> {
 }
 
 const WELL_FORMED: &str = concat!(
-    "<!DOCTYPE html PUBLIC \"-//W3C//DTD\" 'x'><html><head><title>a &amp; b</title><style>p { c: '</p>' }</style>",
+    "<!DOCTYPE html PUBLIC \"-//W3C//DTD\" 'x'><html><head><title>a &#38; b</title><style>p { c: '</p>' }</style>",
     "<script>if (a<b) { <!-- <script> x --> </script> -->\n<!--\n</script><meta charset=utf-8></head><body class='x y'>",
-    "<!-- a -- b ---!> --><img src=\"http://h/?a=b&amp;c\" alt='>' hidden/><textarea>\n</title></textarea >",
+    "<!-- a -- b ---!> --><img src=\"http://h/?a=b&#38;c\" alt='>' hidden/><textarea>\n</title></textarea >",
     "<svg viewBox=0><![CDATA[ <b> ]] ]]><path d=''/></svg><noscript><img src=x></noscript><xmp><!--</xmp>--></p></body>",
 );
 
