@@ -246,6 +246,17 @@ fn css_in_svg_and_in_cdata() {
 }
 
 #[test]
+fn the_first_of_two_attributes_and_any_word_of_rel() {
+    for page in [
+        "<img src=http://h/ SRC=http://n/>",
+        "<link rel='icon next' href=http://h/>",
+        "<link href=http://h/ rel='x icon y'>",
+    ] {
+        assert_eq!(upgrade(page), page.replace("http://h", "https://h"));
+    }
+}
+
+#[test]
 fn image_set_goes_on_behind_a_quoted_url() {
     let page = "<style>a{b:image-set(url(\"http://h/1\") 1x, \"http://h/2\" 2x)}</style>";
     assert_eq!(upgrade(page), page.replace("http:", "https:"));
