@@ -77,7 +77,7 @@ const STATES: &[(&str, &str, &str, &str)] = &[
     ("After DOCTYPE system identifier", "AfterDoctypeIdentifier(System)", "Doctype", "<!DOCTYPE html system \"\" >"),
     ("Bogus DOCTYPE", "BogusDoctype", "Doctype", "<!DOCTYPE html x \"a>b\">"),
     ("CDATA section", "CdataSection", "Cdata", "<svg><![CDATA[ <b> ]]></svg>"),
-    ("CDATA section bracket", "CdataSectionBracket", "CdataBracket", "<svg><![CDATA[a]b]]></svg>"),
+    ("CDATA section bracket", "CdataSectionBracket", "CdataBracket", "<svg><![CDATA[a]><b>]]></svg>"),
     ("CDATA section end", "CdataSectionEnd", "CdataEnd", "<math><![CDATA[a]]]b]]]></math>"),
     ("Character reference", "Begin", "Ampersand", "<a b=\"& &<\">"),
     ("Named character reference", "Named", "Named", "<a b=&amp;&colon&colon;&quot>"),
