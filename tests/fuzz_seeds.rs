@@ -40,6 +40,11 @@ fn reference() {
     replay("reference", checks::reference);
 }
 
+#[test]
+fn upgrader() {
+    replay("upgrader", checks::upgrader);
+}
+
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut count = 0;

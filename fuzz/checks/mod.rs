@@ -5,6 +5,7 @@ mod inner;
 mod prefix;
 mod reference;
 mod scenario;
+mod upgrader;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
@@ -18,6 +19,7 @@ use tower_proxied::{Proxied, PublicUrl};
 use self::inner::inner;
 use self::reference::{Said, read_element, read_forwarded, trim};
 use self::scenario::{SCENARIOS, Scenario};
+pub use self::upgrader::upgrader;
 
 /// A node reads as the standard library reads addresses, and reads the same once it is printed.
 pub fn node(data: &[u8]) {

@@ -1,5 +1,7 @@
 //! What the tokens of a page mean for its URLs.
 
+use std::collections::VecDeque;
+
 use super::css::Css;
 use super::name::Name;
 use super::namespaces::{Namespace, Namespaces};
@@ -8,7 +10,7 @@ use super::refresh::Refresh;
 use super::srcset::Srcset;
 use super::targets::{FETCHED_RELATIONS, Kind, When, bit, target};
 use super::tokenizer::{Content, Sink, Syntax};
-use super::url::{Head, UrlPort, UrlScan};
+use super::url::{Head, UrlPort, UrlScan, is_around};
 use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
 use crate::wire::host::HostPort;
 
@@ -37,7 +39,8 @@ pub(super) struct Rewriter {
     namespaces: Namespaces,
     /// How deep the `noscript` stands that is open.
     noscript_depth: Option<usize>,
-    base_was_seen: bool,
+    /// The next end tag is that of the element that holds the text.
+    is_text_open: bool,
     references: References,
     scan: Scan,
 }
@@ -60,7 +63,7 @@ struct Scan {
     is_in_style: bool,
     upgrades: Vec<Upgrade>,
     /// Of the tag that is open: an attribute decides on them that did not come yet.
-    waiting: Vec<Waiting>,
+    waiting: VecDeque<Waiting>,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +91,7 @@ impl Rewriter {
             syntax,
             namespaces: Namespaces::new(syntax),
             noscript_depth: None,
-            base_was_seen: false,
+            is_text_open: false,
             references: References::default(),
             scan: Scan {
                 own_host,
@@ -104,7 +107,7 @@ impl Rewriter {
                 word_matched: false,
                 is_in_style: false,
                 upgrades: Vec::new(),
-                waiting: Vec::new(),
+                waiting: VecDeque::new(),
             },
         }
     }
@@ -121,8 +124,8 @@ impl Rewriter {
     /// The first byte that must wait. Nothing waits longer than its bound.
     pub(super) fn undecided_from(&mut self, at: u64, policy: &UpgradePolicy) -> Option<u64> {
         self.scan.url.release(at);
-        self.scan.waiting.retain(|waiting| policy.may_hold(waiting.upgrade.scheme_at, at));
-        let waiting = self.scan.waiting.first().map(|waiting| waiting.upgrade.scheme_at);
+        self.scan.release_waiting(at, policy);
+        let waiting = self.scan.waiting.front().map(|waiting| waiting.upgrade.scheme_at);
         let url = self.scan.url.undecided_from();
         waiting.into_iter().chain(url).min()
     }
@@ -178,24 +181,14 @@ impl Sink for Reading<'_> {
     }
 
     fn attribute(&mut self, name: &Name) -> bool {
-        let Rewriter { scan, base_was_seen, namespaces, .. } = &mut *self.rewriter;
+        let Rewriter { scan, .. } = &mut *self.rewriter;
         let (element, targets) = (scan.tag.name.as_bytes(), self.policy.targets);
-        let is_in_svg = namespaces.depth() > 0;
-        // Which end tags close a place of HTML in SVG hangs on elements that are not tracked: an `image` there may
-        // be of either kind, and `href` of the one that is an `img` means nothing.
-        let as_svg =
-            || target(Namespace::Svg, element, name, targets).filter(|_| is_in_svg && element == b"image");
-        let Some(target) = target(scan.tag.namespace, element, name, targets).or_else(as_svg) else {
-            return false;
-        };
+        let Some(target) = target(scan.tag.namespace, element, name, targets) else { return false };
         let bit = bit(name.as_bytes());
         if scan.tag.seen & bit != 0 {
             return false;
         }
         scan.tag.seen |= bit;
-        if target.when == When::OwnHost && std::mem::replace(base_was_seen, true) {
-            return false;
-        }
         scan.begin(target.kind, target.when, *name);
         self.rewriter.references = References::default();
         true
@@ -214,17 +207,24 @@ impl Sink for Reading<'_> {
     }
 
     fn start_tag_end(&mut self, is_self_closing: bool) -> Content {
-        let Rewriter { namespaces, scan, noscript_depth, syntax, .. } = &mut *self.rewriter;
+        let Rewriter { namespaces, scan, noscript_depth, is_text_open, syntax, .. } = &mut *self.rewriter;
         scan.waiting.clear();
         let tag = &scan.tag;
         if tag.namespace != Namespace::Html && tag.is_styled_font {
             namespaces.break_out();
         }
-        namespaces.start_tag_end(&tag.name, tag.namespace, tag.is_html_annotation, is_self_closing);
         let content = match (*syntax, tag.namespace) {
             (Syntax::Html, Namespace::Html) => content_of(&tag.name),
             _ => Content::Markup,
         };
+        *is_text_open = !matches!(content, Content::Markup | Content::Noscript);
+        let has_end = match (*syntax, tag.namespace) {
+            (Syntax::Html, Namespace::Html) => !*is_text_open && !is_void(&tag.name),
+            _ => !is_self_closing,
+        };
+        if has_end {
+            namespaces.open(&tag.name, tag.namespace, tag.is_html_annotation);
+        }
         if content == Content::Noscript {
             noscript_depth.get_or_insert(namespaces.depth());
         }
@@ -239,8 +239,10 @@ impl Sink for Reading<'_> {
 
     fn end_tag(&mut self, name: &Name, at: u64) {
         self.end_style(at);
-        let Rewriter { namespaces, noscript_depth, .. } = &mut *self.rewriter;
-        namespaces.end_tag(name);
+        let Rewriter { namespaces, noscript_depth, is_text_open, .. } = &mut *self.rewriter;
+        if !std::mem::take(is_text_open) {
+            namespaces.end_tag(name);
+        }
         if name.is(b"noscript")
             && let Some(depth) = noscript_depth.take()
         {
@@ -316,7 +318,7 @@ impl Scan {
 
     fn end(&mut self, at: u64, policy: &UpgradePolicy) {
         let head = match self.kind.take() {
-            Some(Kind::Url) => self.url.end(at, |byte| byte <= b' '),
+            Some(Kind::Url) => self.url.end(at, is_around),
             Some(Kind::Srcset) => self.srcset.end(at, &mut self.url),
             Some(Kind::Css) => self.css.end(at, &mut self.url),
             Some(Kind::Refresh) => self.refresh.end(at, &mut self.url),
@@ -356,6 +358,13 @@ impl Scan {
         }
     }
 
+    /// They stand in the order of the page.
+    fn release_waiting(&mut self, at: u64, policy: &UpgradePolicy) {
+        while self.waiting.front().is_some_and(|first| !policy.may_hold(first.upgrade.scheme_at, at)) {
+            self.waiting.pop_front();
+        }
+    }
+
     fn found(&mut self, head: Head, policy: &UpgradePolicy) {
         let Some(host) = self.url.host() else { return };
         let is_admitted = match self.when {
@@ -369,7 +378,11 @@ impl Scan {
         let host = policy.on_rewrite.map(|_| host.to_string());
         let attribute = self.attribute;
         match (self.when, self.tag.says_so) {
-            (When::TagSaysSo, None) => self.waiting.push(Waiting { upgrade, attribute, host }),
+            (When::TagSaysSo, None) => {
+                // One piece may hold more than may wait.
+                self.release_waiting(upgrade.scheme_at, policy);
+                self.waiting.push_back(Waiting { upgrade, attribute, host });
+            }
             (When::TagSaysSo, Some(false)) => {}
             _ => self.commit(upgrade, &attribute, host.as_deref(), policy),
         }
@@ -390,6 +403,31 @@ impl Scan {
     }
 }
 
+fn is_void(name: &Name) -> bool {
+    matches!(
+        name.as_bytes(),
+        b"area"
+            | b"base"
+            | b"basefont"
+            | b"bgsound"
+            | b"br"
+            | b"col"
+            | b"embed"
+            | b"frame"
+            | b"hr"
+            | b"image"
+            | b"img"
+            | b"input"
+            | b"keygen"
+            | b"link"
+            | b"meta"
+            | b"param"
+            | b"source"
+            | b"track"
+            | b"wbr"
+    )
+}
+
 fn content_of(name: &Name) -> Content {
     match name.as_bytes() {
         b"title" | b"textarea" | b"style" | b"xmp" | b"iframe" | b"noembed" | b"noframes" => Content::Text,
@@ -397,5 +435,12 @@ fn content_of(name: &Name) -> Content {
         b"plaintext" => Content::Plaintext,
         b"noscript" => Content::Noscript,
         _ => Content::Markup,
+    }
+}
+
+#[cfg(test)]
+impl Rewriter {
+    pub(super) fn waiting(&self) -> usize {
+        self.scan.waiting.len()
     }
 }

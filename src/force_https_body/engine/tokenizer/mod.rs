@@ -204,7 +204,12 @@ impl Tokenizer {
                 b'?' if self.syntax == Syntax::Xml => self.go(State::XmlInstruction { is_at_mark: false }),
                 b'?' => self.go(State::BogusComment),
                 _ if self.starts_name(byte) => self.open_tag(false),
-                _ => self.again(State::Data),
+                _ => {
+                    if sink.wants_text() {
+                        sink.text(b"<", self.at.saturating_sub(1), true);
+                    }
+                    self.again(State::Data)
+                }
             },
             State::EndTagOpen => match byte {
                 b'>' => self.go(State::Data),
@@ -463,3 +468,6 @@ fn up_to(bytes: &[u8], end: Option<usize>) -> &[u8] {
 fn ends_tag_name(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>')
 }
+
+#[cfg(test)]
+mod conformance;
