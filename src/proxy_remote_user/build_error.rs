@@ -54,14 +54,17 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let item = &*self.item;
         match self.problem {
-            Problem::NoProof => write!(f, "no proof of the proxy: {item} is never met"),
+            Problem::NoProof => write!(
+                f,
+                "no proof of the proxy: {item} is never met; fill it, or see ProxyRemoteUserLayer::disabled()"
+            ),
             Problem::Reserved => write!(
                 f,
                 "reserved header {item:?}: it would be removed from every request; let the proxy write another one"
             ),
             Problem::Clash => write!(
                 f,
-                "header {item:?} has two roles, perhaps in another spelling; switch one off, as with groups_header(None)"
+                "header {item:?} has two roles, perhaps in another spelling; rename one, or switch it off, as with groups_header(None)"
             ),
             Problem::KeptSecret => write!(f, "header {item:?} holds a secret, which is never handed through"),
             Problem::KeptAlias => {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, RefusalKind};
 use crate::trust::PeerAddr;
 
 /// What an operator may want to count or log: handed to the function of
@@ -60,7 +60,7 @@ impl fmt::Display for Event<'_> {
             EventKind::Forged(headers) => list(f, "identity headers without proof", headers),
             EventKind::AliasDropped(headers) => list(f, "other spellings of identity headers", headers),
             EventKind::Refused(refusal) => write!(f, "refused: {refusal}"),
-            EventKind::NoPeer => f.write_str("the server does not say who the peer is"),
+            EventKind::NoPeer => RefusalKind::NoPeer.fmt(f),
         }
     }
 }

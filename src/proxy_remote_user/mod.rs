@@ -356,7 +356,8 @@ impl builder::Config {
     }
 }
 
-fn refuse_nobody(why: Anonymous, challenge: &HeaderValue) -> Refusal {
+/// The 401 of whatever asks for a user.
+pub(crate) fn refuse_nobody(why: Anonymous, challenge: &HeaderValue) -> Refusal {
     let kind = match why {
         Anonymous::Unproven | Anonymous::NoPeer => RefusalKind::NotProven,
         _ => RefusalKind::NotAuthenticated,
