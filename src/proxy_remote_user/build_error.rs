@@ -3,7 +3,7 @@ use std::fmt;
 use http::HeaderName;
 
 use super::builder::{Config, OnWellKnown};
-use super::fields::Fields;
+use super::fields::{Fields, folds};
 use super::map_user::UserMap;
 use crate::wire::{list, name, text};
 
@@ -180,7 +180,7 @@ impl Config {
     }
 
     fn check_kept(&self, kept: &HeaderName) -> Result<(), BuildError> {
-        if self.secret_headers.iter().any(|secret| folds(secret, kept)) {
+        if self.is_secret(kept) {
             return Err(Problem::KeptSecret.of(kept));
         }
         if self.fields.holds(kept) {
@@ -283,8 +283,4 @@ fn is_reserved(header: &HeaderName) -> bool {
         || RESERVED_PREFIXES
             .iter()
             .any(|prefix| name::folds_to_prefix(header.as_str().as_bytes(), prefix.as_bytes()))
-}
-
-fn folds(header: &HeaderName, other: &HeaderName) -> bool {
-    name::fold_together(header.as_str().as_bytes(), other.as_str().as_bytes())
 }

@@ -304,10 +304,9 @@ impl builder::Config {
         }
     }
 
+    /// In any spelling.
     fn is_secret(&self, header: &HeaderName) -> bool {
-        self.secret_headers
-            .iter()
-            .any(|secret| name::fold_together(secret.as_str().as_bytes(), header.as_str().as_bytes()))
+        self.secret_headers.iter().any(|secret| fields::folds(secret, header))
     }
 
     fn protects(&self, header: &HeaderName) -> bool {

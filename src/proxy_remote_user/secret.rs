@@ -72,9 +72,7 @@ impl Secret {
     /// As a header value that HTTP/2 does not index and that Debug does not show.
     #[cfg(feature = "front")]
     pub(crate) fn to_header(&self) -> Option<http::HeaderValue> {
-        let mut value = http::HeaderValue::from_bytes(&self.0).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+        super::write::sensitive(&self.0)
     }
 
     /// Runs over all of `sent`, whatever differs where.
