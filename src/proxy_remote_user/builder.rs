@@ -297,7 +297,9 @@ impl ProxyRemoteUserBuilder {
     /// In axum a handler takes `Extension<T>`, and `Option<Extension<T>>` where nobody may come: of nobody, the first is
     /// axum's own 500.
     ///
-    /// The function runs on every request of a user, and holds it up: look things up in memory, not over the network.
+    /// The function runs on every request of a user, and holds it up: look things up in memory. What needs a database
+    /// belongs in a middleware further in, which reads the [`Identity`](super::Identity).
+    ///
     /// Extensions want `T: Clone`; where that is dear or impossible, give an `Arc<User>`. `T` should be a type of your
     /// own: one that the server leaves, such as connection information, would be removed before the proof reads it. A
     /// panic ends the request, as one of a handler does.
