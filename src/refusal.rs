@@ -100,7 +100,7 @@ kinds! {
     IdentityForged => FORBIDDEN, "7", "identity headers are not accepted from this peer";
     /// Something needs the extension that `ProxyRemoteUser` leaves, and it did not run.
     IdentityMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: ProxyRemoteUserLayer must stand outside of what reads RemoteUser or Identity";
+        "layer missing: ProxyRemoteUserLayer must stand outside of what reads RemoteUser or Identity; axum: Router::layer wraps only what was added before it";
     /// The front end knows a user whom its headers cannot carry, or its headers clash.
     IdentityUnwritable => INTERNAL_SERVER_ERROR, "13",
         "identity unwritable: the identity headers cannot carry this user, or clash; SetRemoteUserLayer says which: can_write, checked";
@@ -117,7 +117,7 @@ kinds! {
     NotAuthenticated => UNAUTHORIZED, "16", "not authenticated: the proxy named no user";
     /// Nobody is logged in since nothing proves that a proxy sent the request, and somebody must be.
     NotProven => UNAUTHORIZED, "16",
-        "not authenticated: nothing proves that the request comes from the proxy; see the Proof of ProxyRemoteUserLayer";
+        "not authenticated: nothing proves that the request comes from the proxy; see the Proof of ProxyRemoteUserLayer, and PeerAddr: does the server say who the peer is?";
     /// No Host and no `:authority`.
     HostMissing => BAD_REQUEST, "3", "host missing: the request names no host";
     /// A host that no grammar admits.

@@ -1,11 +1,21 @@
 //! `ProxyRemoteUser` in a tonic server: interceptors and handlers see who it is, refusals are statuses to the client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use tokio::net::TcpListener;
+use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::MetadataValue;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Extensions, Request, Response, Status};
 use tonic_health::pb::health_client::HealthClient;
@@ -157,5 +167,77 @@ fn sentence(kind: RefusalKind) -> String {
         }
 
         kind => kind.to_string(),
+    }
+}
+
+/// A certificate that this authority signs for this name, and its key.
+fn signed(name: &str, authority: &Issuer<'_, KeyPair>) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, authority).unwrap();
+    (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+}
+
+/// The same authority signed both certificates, so that the handshake succeeds with either.
+#[tokio::test]
+async fn the_proxys_certificate_proves_and_another_customers_does_not() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let mut roots = RootCertStore::empty();
+    roots.add(params.self_signed(&key).unwrap().der().clone()).unwrap();
+    let (roots, authority) = (Arc::new(roots), Issuer::new(params, key));
+    let (proxy, other) = (signed("proxy", &authority), signed("other", &authority));
+    let (certificate, key) = signed("127.0.0.1", &authority);
+
+    let provider = Arc::new(ring::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+
+    let of_the_proxy = proxy.0.clone();
+    let proof = Proof::client_cert(move |extensions| {
+        let shown = extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+        shown.is_some_and(|chain| chain.first() == Some(&of_the_proxy))
+    });
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = TcpListenerStream::new(listener).then(move |accepted| {
+        let acceptor = acceptor.clone();
+        async move { acceptor.accept(accepted?).await }
+    });
+    let server = Server::builder()
+        .layer(ProxyRemoteUserLayer::new(proof).build().unwrap())
+        .add_service(HealthServer::with_interceptor(Seen, intercept));
+    tokio::spawn(server.serve_with_incoming(incoming));
+
+    for ((certificate, key), seen) in [(proxy, "alice; Some(\"alice of \"); []"), (other, "nobody; None; []")]
+    {
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(Arc::clone(&roots))
+            .with_client_auth_cert(vec![certificate], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let connect = tower::service_fn(move |_: http::Uri| {
+            let connector = connector.clone();
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                let stream = connector.connect(ServerName::from(address.ip()), stream).await?;
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
+            }
+        });
+        let endpoint =
+            Endpoint::try_from(format!("http://{address}")).unwrap().timeout(Duration::from_secs(10));
+        let mut client = HealthClient::new(endpoint.connect_with_connector(connect).await.unwrap());
+        let response = client.check(request(&[("remote-user", "alice")])).await.unwrap();
+        assert_eq!(response.metadata().get("seen").unwrap(), seen);
     }
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use http::HeaderName;
 
 use super::builder::{Config, OnWellKnown};
-use super::fields::Fields;
+use super::fields::{Fields, folds};
 use super::map_user::UserMap;
 use crate::wire::{list, name, text};
 
@@ -54,14 +54,17 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let item = &*self.item;
         match self.problem {
-            Problem::NoProof => write!(f, "no proof of the proxy: {item} is never met"),
+            Problem::NoProof => write!(
+                f,
+                "no proof of the proxy: {item} is never met; fill it, or see ProxyRemoteUserLayer::disabled()"
+            ),
             Problem::Reserved => write!(
                 f,
                 "reserved header {item:?}: it would be removed from every request; let the proxy write another one"
             ),
             Problem::Clash => write!(
                 f,
-                "header {item:?} has two roles, perhaps in another spelling; switch one off, as with groups_header(None)"
+                "header {item:?} has two roles, perhaps in another spelling; rename one, or switch it off, as with groups_header(None)"
             ),
             Problem::KeptSecret => write!(f, "header {item:?} holds a secret, which is never handed through"),
             Problem::KeptAlias => {
@@ -177,7 +180,7 @@ impl Config {
     }
 
     fn check_kept(&self, kept: &HeaderName) -> Result<(), BuildError> {
-        if self.secret_headers.iter().any(|secret| folds(secret, kept)) {
+        if self.is_secret(kept) {
             return Err(Problem::KeptSecret.of(kept));
         }
         if self.fields.holds(kept) {
@@ -280,8 +283,4 @@ fn is_reserved(header: &HeaderName) -> bool {
         || RESERVED_PREFIXES
             .iter()
             .any(|prefix| name::folds_to_prefix(header.as_str().as_bytes(), prefix.as_bytes()))
-}
-
-fn folds(header: &HeaderName, other: &HeaderName) -> bool {
-    name::fold_together(header.as_str().as_bytes(), other.as_str().as_bytes())
 }

@@ -18,22 +18,22 @@ use crate::wire::name::{self, NameSet};
 /// # Example
 ///
 /// Authelia's four headers are the default, and each of them must be set or cleared by the proxy. Where it writes the
-/// user alone, start with [`preset(Preset::UserOnly)`](Self::preset). Kubernetes' front proxy:
+/// user alone, start with [`preset(Preset::UserOnly)`](Self::preset). A proxy that no [`Preset`] describes, and that
+/// writes a user and roles:
 ///
 /// ```
 /// use http::HeaderName;
-/// use tower_proxied::proxy_remote_user::Groups;
+/// use tower_proxied::proxy_remote_user::{Groups, Preset};
 /// use tower_proxied::{Proof, ProxyRemoteUserLayer, TrustedProxies};
 ///
 /// let builder = ProxyRemoteUserLayer::new(Proof::peer(TrustedProxies::parse(["10.0.0.5"])?))
-///     .user_header(HeaderName::from_static("x-remote-user"))
-///     .groups_header(HeaderName::from_static("x-remote-group"))
-///     .groups(Groups::PerLine)
-///     .name_header(None)
-///     .email_header(None)
+///     .preset(Preset::UserOnly)
+///     .user_header(HeaderName::from_static("x-acme-login"))
+///     .groups_header(HeaderName::from_static("x-acme-roles"))
+///     .groups(Groups::Semicolon)
 ///     .required();
 /// let layer = builder.clone().build()?;
-/// # let _ = layer;
+/// assert!(layer.protected_headers().contains(&HeaderName::from_static("x-acme-roles")));
 ///
 /// let mistake = builder.user_header(HeaderName::from_static("host")).build().unwrap_err();
 /// assert_eq!(mistake.item(), "host");
@@ -280,7 +280,8 @@ impl ProxyRemoteUserBuilder {
         self
     }
 
-    /// A path that is never refused. What would have been refused is [`Anonymous::Exempt`](super::Anonymous::Exempt).
+    /// A path that is never refused. Nobody stays nobody there, [`required`](Self::required) or not; who would have been
+    /// refused for another reason is [`Anonymous::Exempt`](super::Anonymous::Exempt).
     pub fn exempt_path(mut self, path: &str) -> Self {
         self.config.exempt.add(path);
         self
@@ -293,7 +294,12 @@ impl ProxyRemoteUserBuilder {
     /// nobody there is none. [`Denied`] refuses the request: 403, or 503 where something that the function relies on
     /// fails. A [disabled](ProxyRemoteUserLayer::disabled) layer does not know `T`, and leaves what is there.
     ///
-    /// The function runs on every request of a user, and holds it up: look things up in memory, not over the network.
+    /// In axum a handler takes `Extension<T>`, and `Option<Extension<T>>` where nobody may come: of nobody, the first is
+    /// axum's own 500.
+    ///
+    /// The function runs on every request of a user, and holds it up: look things up in memory. What needs a database
+    /// belongs in a middleware further in, which reads the [`Identity`](super::Identity).
+    ///
     /// Extensions want `T: Clone`; where that is dear or impossible, give an `Arc<User>`. `T` should be a type of your
     /// own: one that the server leaves, such as connection information, would be removed before the proof reads it. A
     /// panic ends the request, as one of a handler does.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, RefusalKind};
 use crate::trust::PeerAddr;
 
 /// What an operator may want to count or log: handed to the function of
@@ -14,7 +14,8 @@ use crate::trust::PeerAddr;
 /// prefix decides (`x-remote-extra-…`). It is a token (RFC 9110, section 5.6.2), so that it cannot forge a line of a
 /// log, but it can be as long as the server lets a header be.
 ///
-/// Its text is for logs: `203.0.113.9:4711: identity headers without proof: remote-user`.
+/// Its text is for logs: `203.0.113.9:4711: identity headers without proof: remote-user`. A line for each request that
+/// anybody forges can fill a disk: count them, or limit the lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     peer: Option<PeerAddr>,
@@ -60,7 +61,7 @@ impl fmt::Display for Event<'_> {
             EventKind::Forged(headers) => list(f, "identity headers without proof", headers),
             EventKind::AliasDropped(headers) => list(f, "other spellings of identity headers", headers),
             EventKind::Refused(refusal) => write!(f, "refused: {refusal}"),
-            EventKind::NoPeer => f.write_str("the server does not say who the peer is"),
+            EventKind::NoPeer => RefusalKind::NoPeer.fmt(f),
         }
     }
 }

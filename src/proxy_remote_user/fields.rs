@@ -88,18 +88,21 @@ pub(crate) struct Fields {
     pub(crate) extra_prefixes: Vec<Box<str>>,
     pub(crate) grouping: Groups,
     pub(crate) encoding: Encoding,
-    pub(crate) placeholders: Vec<Box<str>>,
+    pub(super) placeholders: Vec<Box<str>>,
     /// As `max_value_bytes` unless said.
-    pub(crate) max_user_bytes: Option<usize>,
-    pub(crate) max_value_bytes: usize,
-    pub(crate) max_groups: usize,
-    pub(crate) allows_comma: bool,
-    pub(crate) allows_format_chars: bool,
-    pub(crate) prefix: Option<Box<str>>,
-    pub(crate) realms: Option<Vec<Box<str>>>,
+    pub(super) max_user_bytes: Option<usize>,
+    pub(super) max_value_bytes: usize,
+    pub(super) max_groups: usize,
+    pub(super) allows_comma: bool,
+    pub(super) allows_format_chars: bool,
+    pub(super) prefix: Option<Box<str>>,
+    pub(super) realms: Option<Vec<Box<str>>>,
     /// How a realm is written. The reader takes both forms.
     pub(crate) realm_form: Option<RealmForm>,
 }
+
+/// What mod_headers of Apache httpd writes for a variable that is not set.
+pub(super) const UNSET: &str = "(null)";
 
 impl Default for Fields {
     fn default() -> Self {
@@ -112,7 +115,7 @@ impl Default for Fields {
             extra_prefixes: Vec::new(),
             grouping: Groups::Comma,
             encoding: Encoding::Utf8,
-            placeholders: vec!["(null)".into()],
+            placeholders: vec![UNSET.into()],
             max_user_bytes: None,
             max_value_bytes: 256,
             max_groups: 128,
@@ -127,27 +130,25 @@ impl Default for Fields {
 
 impl Fields {
     /// All names with one spelling.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.users.iter().chain(&self.groups).chain(&self.name).chain(&self.email).chain(&self.uid)
     }
 
     /// Whether this is one of the headers, in any spelling.
     pub(crate) fn holds(&self, header: &HeaderName) -> bool {
-        let header = header.as_str().as_bytes();
-        self.names().any(|own| name::fold_together(header, own.as_str().as_bytes()))
-            || self.extra_prefixes.iter().any(|prefix| name::folds_to_prefix(header, prefix.as_bytes()))
+        let covers = |prefix: &str| name::folds_to_prefix(header.as_str().as_bytes(), prefix.as_bytes());
+        self.names().any(|own| folds(own, header)) || self.extra_prefixes.iter().any(|prefix| covers(prefix))
     }
 
     /// Whether this is one of the headers, in the spelling that counts.
-    pub(crate) fn spells(&self, header: &HeaderName) -> bool {
+    pub(super) fn spells(&self, header: &HeaderName) -> bool {
         self.names().any(|own| own == header)
             || self.extra_prefixes.iter().any(|prefix| header.as_str().starts_with(&**prefix))
     }
 
     /// Whose header this is, in any spelling.
     pub(super) fn role(&self, header: &HeaderName) -> Option<Role> {
-        let is_of =
-            |own: &HeaderName| name::fold_together(header.as_str().as_bytes(), own.as_str().as_bytes());
+        let is_of = |own: &HeaderName| folds(own, header);
         let roles = [
             (&self.groups, Role::Groups),
             (&self.name, Role::Name),
@@ -166,7 +167,7 @@ impl Fields {
     }
 
     /// The user that the headers name: nobody, somebody, or a fault where they are ambiguous or unreadable.
-    pub(crate) fn read(&self, headers: &HeaderMap) -> Result<Option<DetachedUser>, IdentityFault> {
+    pub(super) fn read(&self, headers: &HeaderMap) -> Result<Option<DetachedUser>, IdentityFault> {
         let Some(written) = self.user(headers).map_err(Role::User.broke())? else { return Ok(None) };
         let (name, realm) = self.named(&written).map_err(Role::User.broke())?;
         let groups = self.groups(headers).map_err(Role::Groups.broke())?;
@@ -355,6 +356,11 @@ impl Fields {
     fn must_name_somebody(&self, name: &str) -> Result<(), Rule> {
         if self.is_nobody(name) { Err(Rule::NobodyLeft) } else { has_no_blank_ends(name) }
     }
+}
+
+/// Whether these are two spellings of one header.
+pub(crate) fn folds(header: &HeaderName, other: &HeaderName) -> bool {
+    name::fold_together(header.as_str().as_bytes(), other.as_str().as_bytes())
 }
 
 /// Of any kind: a program that trims what it reads takes `admin` and U+00A0 for `admin`.

@@ -27,19 +27,30 @@
 //!    CVE-2025-64484, CVE-2026-39858): each character that is neither a letter nor a digit counts as a hyphen.
 //!    [`keep`](ProxyRemoteUserBuilder::keep), [`OnWellKnown::Pass`] and
 //!    [`forward_canonical`](ProxyRemoteUserBuilder::forward_canonical) are the exceptions.
-//! 8. The application's own function is asked, with [`map_user`](ProxyRemoteUserBuilder::map_user): 403 or 503 where
-//!    it gives no user.
-//! 9. A user, and [`strip_authorization`](ProxyRemoteUserBuilder::strip_authorization): `Authorization` goes.
-//! 10. Nobody, and [`required`](ProxyRemoteUserBuilder::required): 401 with `WWW-Authenticate`.
+//! 8. A user, and `forward_canonical`: the headers are written anew, or 400 where no line can carry the user.
+//! 9. A user, and `map_user`: the application's own function is asked; 403 or 503 where it gives no user.
+//! 10. A user, and [`strip_authorization`](ProxyRemoteUserBuilder::strip_authorization): `Authorization` goes.
+//! 11. Nobody, and [`required`](ProxyRemoteUserBuilder::required): 401 with `WWW-Authenticate`.
 //!
-//! On an [exempt path](ProxyRemoteUserBuilder::exempt_path) nothing is refused: what would have been is
-//! [`Anonymous::Exempt`], without any identity header. To a gRPC request, 400 is status 3, 401 is 16, 403 is 7 and 503
-//! is 14.
+//! On an [exempt path](ProxyRemoteUserBuilder::exempt_path) nothing is refused. Nobody stays nobody for the same reason;
+//! who would have been refused otherwise is [`Anonymous::Exempt`], without any identity header. To a gRPC request, 400
+//! is status 3, 401 is 16, 403 is 7 and 503 is 14.
+//!
+//! With [`on_event`](ProxyRemoteUserBuilder::on_event), a function of the application's is told of forged headers and a
+//! missing peer (step 3), of spellings that go (step 4), and at last of the refusal, whichever step it comes from.
 //!
 //! A [disabled](ProxyRemoteUserLayer::disabled) layer removes the well-known headers in all spellings and leaves
 //! [`Anonymous::Disabled`].
 //!
 //! [`RequireGroupLayer`] further in asks for a group.
+//!
+//! # Who reads it
+//!
+//! - axum (feature `axum`): handlers take a [`RemoteUser`], an `Option<RemoteUser>` or the [`Identity`]; see there.
+//!   A `T` of `map_user` is an `Extension<T>`.
+//! - tonic: interceptors and handlers find the [`Identity`] in `request.extensions()`; see there.
+//! - Tests of handlers bring a user of their own, without this layer: `RemoteUser::for_test` (feature `test-util`).
+//! - A session of the application follows the proxy's user with [`transition`].
 //!
 //! # Cost
 //!
@@ -53,6 +64,8 @@
 //! | a user, with or without groups and attributes | 2: the value, and the user in one block of 504 bytes |
 //! | a text of more than 62 bytes; groups of more than 124 bytes, with one more for each | 1 more each; for groups, room that doubles |
 //! | a refusal | 7: its response |
+//! | `map_user` of a user | 1 more: the value in the extensions; and what the function takes |
+//! | `on_event` | none, but for the list of names where there are forged ones or other spellings |
 //! | the layer disabled | as without a user; once in a process, the well-known names are compiled |
 //!
 //! Attributes of [`extra_prefix`](ProxyRemoteUserBuilder::extra_prefix), text that must be decoded, and
@@ -76,7 +89,11 @@
 //!   logged in chooses its groups.
 //! - Behind this crate's own front end say [`Preset::SetRemoteUser`]: it writes names that are not ASCII as encoded
 //!   words, and the default takes lines for UTF-8.
-//! - The layer must be outside of everything that reads the user, of all routes, of fallbacks too.
+//! - The layer must be outside of everything that reads the user, of all routes, of fallbacks too. axum's
+//!   `Router::layer` wraps the routes that are there when it is called, and none that `route` or `merge` add later:
+//!   call it last.
+//! - The server must say who the peer is: see [`PeerAddr`]. Else nobody is proven, and the reason is
+//!   [`Anonymous::NoPeer`].
 //! - Trailers of the request pass untouched: never read an identity from them.
 //! - A layer that logs headers and stands outside of this one sees the secret. Let this one be the outer one, or mark
 //!   the headers as sensitive first: see [`protected_headers`](ProxyRemoteUserLayer::protected_headers).
@@ -287,10 +304,9 @@ impl builder::Config {
         }
     }
 
+    /// In any spelling.
     fn is_secret(&self, header: &HeaderName) -> bool {
-        self.secret_headers
-            .iter()
-            .any(|secret| name::fold_together(secret.as_str().as_bytes(), header.as_str().as_bytes()))
+        self.secret_headers.iter().any(|secret| fields::folds(secret, header))
     }
 
     fn protects(&self, header: &HeaderName) -> bool {
@@ -356,7 +372,8 @@ impl builder::Config {
     }
 }
 
-fn refuse_nobody(why: Anonymous, challenge: &HeaderValue) -> Refusal {
+/// The 401 of whatever asks for a user.
+pub(crate) fn refuse_nobody(why: Anonymous, challenge: &HeaderValue) -> Refusal {
     let kind = match why {
         Anonymous::Unproven | Anonymous::NoPeer => RefusalKind::NotProven,
         _ => RefusalKind::NotAuthenticated,

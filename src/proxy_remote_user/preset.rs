@@ -1,6 +1,6 @@
 use http::HeaderName;
 
-use super::fields::{Encoding, Fields, Groups};
+use super::fields::{Encoding, Fields, Groups, UNSET};
 
 /// The headers of a known front end, as it writes them with its own defaults.
 ///
@@ -152,12 +152,9 @@ impl Preset {
         fields.prefix = (self == Self::GoogleIap).then(|| "accounts.google.com:".into());
         fields.extra_prefixes =
             if self == Self::Kubernetes { vec!["x-remote-extra-".into()] } else { Vec::new() };
-        let writes_null = matches!(self, Self::ApacheHttpd | Self::Grafana);
-        if writes_null && !fields.placeholders.iter().any(|placeholder| **placeholder == *NULL) {
-            fields.placeholders.push(NULL.into());
+        let leaves_unset = matches!(self, Self::ApacheHttpd | Self::Grafana);
+        if leaves_unset && !fields.placeholders.iter().any(|placeholder| **placeholder == *UNSET) {
+            fields.placeholders.push(UNSET.into());
         }
     }
 }
-
-/// What mod_headers of Apache httpd writes for a variable that is not set.
-const NULL: &str = "(null)";

@@ -53,6 +53,24 @@ impl Proof {
     ///
     /// The header is never forwarded. The time that the comparison takes depends on the length of what was
     /// sent and on nothing else.
+    ///
+    /// From the environment, with a second one while they change. It is asked for where it is set, since
+    /// `Secret::from_env(..).ok()` would hide one that is too short:
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use tower_proxied::proxy_remote_user::SecretEnvError;
+    /// use tower_proxied::{Proof, Secret};
+    ///
+    /// fn proof() -> Result<Proof, SecretEnvError> {
+    ///     let mut secrets = vec![Secret::from_env("ACME_PROXY_SECRET")?];
+    ///     if std::env::var_os("ACME_PROXY_SECRET_PREVIOUS").is_some() {
+    ///         secrets.push(Secret::from_env("ACME_PROXY_SECRET_PREVIOUS")?);
+    ///     }
+    ///     Ok(Proof::shared_secret(HeaderName::from_static("x-proxy-secret"), secrets))
+    /// }
+    /// assert_eq!(proof().unwrap_err().variable(), "ACME_PROXY_SECRET");
+    /// ```
     pub fn shared_secret(header: HeaderName, secrets: impl IntoIterator<Item = Secret>) -> Self {
         Self(Node::SharedSecret { header, secrets: secrets.into_iter().collect() })
     }
@@ -61,7 +79,31 @@ impl Proof {
     /// `TlsConnectInfo::peer_certs`), is the proxy's. Never decide by a header here.
     ///
     /// Check the name too: a certificate authority that signs for others as well proves only that the peer is
-    /// one of its customers.
+    /// one of its customers. To compare with the proxy's own certificate needs no parser (tonic, feature
+    /// `tonic-tls` of this crate, and `client_ca_root` of its `ServerTlsConfig`):
+    ///
+    /// ```
+    /// use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+    /// use tower_proxied::{Proof, ProxyRemoteUserLayer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let of_the_proxy: Vec<u8> = vec![0x30, 0x82]; // DER, from a file
+    /// let proof = Proof::client_cert(move |extensions| {
+    ///     let connection = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
+    ///     let shown = connection.and_then(TlsConnectInfo::peer_certs);
+    ///     shown.is_some_and(|chain| chain.first().is_some_and(|leaf| **leaf == *of_the_proxy))
+    /// });
+    /// let layer = ProxyRemoteUserLayer::new(proof).required().build()?;
+    /// # use tower::{Layer, ServiceExt};
+    /// # let app = layer.layer(tower::service_fn(|_: http::Request<()>| async {
+    /// #     Ok::<_, std::convert::Infallible>(http::Response::new(()))
+    /// # }));
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # let response = runtime.block_on(app.oneshot(http::Request::new(())))?;
+    /// assert_eq!(response.status(), 401); // of a request that came without TLS
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn client_cert(is_proxy: impl Fn(&Extensions) -> bool + Send + Sync + 'static) -> Self {
         Self(Node::ClientCert(Arc::new(is_proxy)))
     }

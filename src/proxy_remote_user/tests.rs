@@ -46,6 +46,10 @@ fn outcome(config: &Config, parts: &mut request::Parts) -> String {
     }
 }
 
+fn user(parts: &request::Parts) -> RemoteUser {
+    parts.extensions.get::<Identity>().and_then(Identity::user).expect("somebody").clone()
+}
+
 fn judged(builder: ProxyRemoteUserBuilder, lines: &[(&str, &[u8])]) -> String {
     outcome(&config(builder), &mut parts(PROXY, lines))
 }
@@ -107,7 +111,7 @@ fn aliases_of_own_names_go_behind_a_proven_proxy_too() {
     );
     assert_eq!(outcome(&config, &mut parts), "alice");
     assert!(parts.headers.is_empty());
-    let user = parts.extensions.get::<Identity>().unwrap().user().unwrap().clone();
+    let user = user(&parts);
     assert_eq!(user.extra()["team"], ["a"]);
 }
 
@@ -116,7 +120,7 @@ fn says_what_proved_the_user() {
     let config = config(builder());
     let mut parts = parts(PROXY, &[("remote-user", b"alice")]);
     outcome(&config, &mut parts);
-    let user = parts.extensions.get::<Identity>().unwrap().user().unwrap().clone();
+    let user = user(&parts);
     assert!(user.proven_by().includes(ProofKind::Peer));
     assert!(!user.proven_by().includes(ProofKind::SharedSecret));
 }
@@ -435,7 +439,7 @@ proptest! {
             }
         }
         prop_assert_eq!(outcome(&config, &mut with), "alice");
-        let user = with.extensions.get::<Identity>().unwrap().user().unwrap().clone();
+        let user = user(&with);
         prop_assert_eq!(user.groups().collect::<Vec<_>>(), ["dev"]);
         prop_assert!(user.display_name().is_none() && user.email().is_none());
         prop_assert_eq!(with.headers.keys().collect::<Vec<_>>(), ["accept"]);

@@ -170,7 +170,7 @@ impl Fields {
 }
 
 /// Not indexed by HTTP/2, not shown by Debug.
-fn sensitive(bytes: &[u8]) -> Option<HeaderValue> {
+pub(super) fn sensitive(bytes: &[u8]) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(bytes).ok()?;
     value.set_sensitive(true);
     Some(value)

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, request};
 
 use crate::future::Nothing;
 use crate::header_map::{remove_where, unlist};
-use crate::proxy_remote_user::fields::Fields;
+use crate::proxy_remote_user::fields::{Fields, folds};
 use crate::proxy_remote_user::{
     BuildError, DetachedUser, Encoding, Groups, Identity, Preset, RealmForm, Secret, Unwritable,
 };
@@ -116,12 +116,6 @@ impl SetRemoteUserLayer {
     /// included: never read the user from those.
     pub fn from_fn(user: impl Fn(&request::Parts) -> Option<DetachedUser> + Send + Sync + 'static) -> Self {
         Self::from_source(Source::Function(Arc::new(user)))
-    }
-
-    fn from_source(source: Source) -> Self {
-        let mut fields = Fields::default();
-        Preset::SetRemoteUser.apply(&mut fields);
-        Config { source, fields, secret: None, exempt: ExemptPaths::default(), problem: None }.into()
     }
 
     /// The headers and the notation that this preset reads, all at once: call it before the setters of single ones.
@@ -278,17 +272,23 @@ impl SetRemoteUserLayer {
         self.config.as_ref().map_or(Ok(()), |config| config.write(Some(user), &mut HeaderMap::new()))
     }
 
+    /// A path that is never refused: a user who cannot be written is nobody there.
+    pub fn exempt_path(mut self, path: &str) -> Self {
+        edit(&mut self.config, |config| config.exempt.add(path));
+        self
+    }
+
+    fn from_source(source: Source) -> Self {
+        let mut fields = Fields::default();
+        Preset::SetRemoteUser.apply(&mut fields);
+        Config { source, fields, secret: None, exempt: ExemptPaths::default(), problem: None }.into()
+    }
+
     fn set(mut self, change: impl FnOnce(&mut Config)) -> Self {
         edit(&mut self.config, |config| {
             change(config);
             config.problem = config.fields.check(config.secret.iter().map(|(header, _)| header)).err();
         });
-        self
-    }
-
-    /// A path that is never refused: a user who cannot be written is nobody there.
-    pub fn exempt_path(mut self, path: &str) -> Self {
-        edit(&mut self.config, |config| config.exempt.add(path));
         self
     }
 }
@@ -333,9 +333,7 @@ impl Config {
     }
 
     fn writes(&self, header: &HeaderName) -> bool {
-        let folds =
-            |own: &HeaderName| name::fold_together(own.as_str().as_bytes(), header.as_str().as_bytes());
-        self.fields.holds(header) || self.secret.as_ref().is_some_and(|(own, _)| folds(own))
+        self.fields.holds(header) || self.secret.as_ref().is_some_and(|(own, _)| folds(own, header))
     }
 
     fn write(&self, user: Option<&DetachedUser>, headers: &mut HeaderMap) -> Result<(), Unwritable> {

@@ -71,6 +71,7 @@ fn what_cannot_be_built_names_the_item() {
 fn a_mistake_names_the_likely_fix() {
     let header = HeaderName::from_static;
     for (builder, fix) in [
+        (ProxyRemoteUserLayer::new(Proof::peer(TrustedProxies::none())), "disabled()"),
         (builder().groups_header(header("remote_user")), "groups_header(None)"),
         (builder().keep(header("remote_user")), "keep that one"),
         (builder().user_headers([]), "user_header"),

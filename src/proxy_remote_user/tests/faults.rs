@@ -130,7 +130,7 @@ fn groups_with_a_separator_of_ones_own() {
     let run = |separator, line: &[u8]| {
         let mut parts = parts(PROXY, &[("remote-user", b"a"), ("remote-groups", line)]);
         outcome(&config(builder().groups(Groups::Separated(separator))), &mut parts);
-        let user = parts.extensions.get::<Identity>().unwrap().user().unwrap().clone();
+        let user = user(&parts);
         user.groups().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(run(' ', b"dev  ops"), ["dev", "ops"]);

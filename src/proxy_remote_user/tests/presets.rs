@@ -139,7 +139,7 @@ fn kubernetes() {
     assert_eq!(seen(Preset::Kubernetes, lines), "Bob [system:masters, not really+dev] - - 42");
     let mut parts = parts(PROXY, lines);
     outcome(&config(builder().preset(Preset::Kubernetes)), &mut parts);
-    let user = parts.extensions.get::<Identity>().unwrap().user().unwrap().clone();
+    let user = user(&parts);
     assert_eq!(user.extra()["acme.com/project"], ["some-project"]);
     assert_eq!(user.extra()["scopes"], ["read", "write"]);
 }
@@ -195,6 +195,7 @@ fn of_two_presets_the_second_one_holds() {
         Preset::Kubernetes,
         Preset::Tailscale,
         Preset::GoogleIap,
+        Preset::SetRemoteUser,
         Preset::Pomerium,
     ];
     for (first, second) in all.iter().flat_map(|first| all.map(|second| (*first, second))) {
