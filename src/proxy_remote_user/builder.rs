@@ -386,7 +386,7 @@ impl ProxyRemoteUserBuilder {
     /// `Cookie`, `Content-…`, `X-Forwarded-For`, …), or a prefix that covers one; two roles whose headers are the same
     /// in some spelling, or prefixes that overlap; no user header; a header to keep that is the secret's, another
     /// spelling of a configured one, or no identity header at all; a separator that stands in names or in the encoding;
-    /// a limit of zero; a placeholder, prefix or realm that no name can match; an empty challenge; an exempt path with a
+    /// a limit of zero bytes; a placeholder, prefix or realm that no name can match; an empty challenge; an exempt path with a
     /// query; a type of this crate that `map_user` would overwrite. The error names the item, and the likely fix.
     pub fn build(mut self) -> Result<ProxyRemoteUserLayer, BuildError> {
         self.config.check()?;

@@ -35,6 +35,9 @@ impl Encoding {
 }
 
 /// How the proxy writes groups.
+///
+/// A separator behind a backslash is refused with 400, since some proxies write `\;` for a semicolon within a group, and
+/// `a\;ops` must not make an `ops` of its own. [`PerLine`](Self::PerLine) knows no separator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Groups {
@@ -70,7 +73,7 @@ impl Groups {
         let is_of_encoding = match encoding {
             Encoding::Utf8 | Encoding::Latin1 => false,
             Encoding::Percent => char == '%',
-            Encoding::Rfc2047 => " =?".contains(char),
+            Encoding::Rfc2047 => " =?+/".contains(char),
         };
         (!is_plain || is_of_encoding).then_some(char)
     }
@@ -225,8 +228,13 @@ impl Fields {
         if separator.is_some() && list::only_line(headers, header).is_err() {
             return Err(Rule::SeveralLines);
         }
+        let mut is_escaped = false;
         for item in list::lines(headers, header).flat_map(|line| line.split(|byte| Some(*byte) == separator))
         {
+            if is_escaped {
+                return Err(Rule::EscapedSeparator);
+            }
+            is_escaped = separator.is_some() && list::trim(item).ends_with(b"\\");
             let Some(group) = self.value(item)? else { continue };
             if groups.len() >= self.max_groups {
                 return Err(Rule::TooMany);
