@@ -44,7 +44,8 @@ pub enum Unwritable {
     Name,
     /// A realm is to be written and there is none, or it stands ambiguously with the name (`@`, `\`).
     Realm,
-    /// A group, as with the name, or with a separator in it; or too many groups.
+    /// A group, as with the name, with a separator in it, or with a backslash at its end and another one behind it; or too
+    /// many groups.
     Groups,
     /// The name for display.
     DisplayName,
