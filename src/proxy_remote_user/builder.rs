@@ -185,8 +185,8 @@ impl ProxyRemoteUserBuilder {
         self
     }
 
-    /// Names, addresses for mail and ids may hold commas, as distinguished names of LDAP do. A proxy that merges the client's line into its
-    /// own then goes unseen.
+    /// Names, addresses for mail and ids may hold commas, as distinguished names of LDAP do. A proxy that merges the
+    /// client's line into its own then goes unseen.
     pub fn allow_comma(mut self) -> Self {
         self.config.fields.allows_comma = true;
         self

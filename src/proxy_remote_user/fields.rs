@@ -255,21 +255,27 @@ impl Fields {
             let key = self.extra_prefixes.iter().find_map(|prefix| header.as_str().strip_prefix(&**prefix));
             let Some(key) = key.filter(|key| !key.is_empty()) else { continue };
             let key = text::percent(key.as_bytes()).map_or_else(|| key.to_owned(), Cow::into_owned);
-            if key.len() > self.max_value_bytes {
-                return Err(Rule::TooLong);
-            }
+            self.check_key(&key)?;
             let mut values = Vec::new();
             for line in list::lines(headers, header) {
                 values.extend(self.value(line)?.map(Cow::into_owned));
-            }
-            if key.chars().any(text::is_invisible) {
-                return Err(Rule::InvisibleCharacter);
             }
             if extra.insert(key, values).is_some() {
                 return Err(Rule::TwoSpellings);
             }
         }
         Ok(extra)
+    }
+
+    /// What the key of an extra attribute must keep to, once it is decoded.
+    pub(super) fn check_key(&self, key: &str) -> Result<(), Rule> {
+        if key.len() > self.max_value_bytes {
+            return Err(Rule::TooLong);
+        }
+        if key.chars().any(text::is_invisible) {
+            return Err(Rule::InvisibleCharacter);
+        }
+        has_no_blank_ends(key)
     }
 
     pub(super) fn user_name<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, Rule> {

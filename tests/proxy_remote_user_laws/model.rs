@@ -304,7 +304,7 @@ impl Told {
             for line in lines {
                 values.extend(self.value(line)?);
             }
-            if key.chars().any(is_invisible) || extra.insert(key, values).is_some() {
+            if key.trim() != key || key.chars().any(is_invisible) || extra.insert(key, values).is_some() {
                 return Err(RefusalKind::IdentityMalformed);
             }
         }

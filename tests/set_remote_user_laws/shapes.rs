@@ -219,6 +219,7 @@ pub(crate) fn is_writable(user: &DetachedUser, shape: &Shape) -> bool {
     let are_apart = shape.separator().is_none() || !others.into_iter().any(escapes);
     let is_attribute = |key: &str, values: &[String]| {
         (1..=256).contains(&key.len())
+            && key.trim() == key
             && !key.chars().any(is_invisible)
             && values.iter().all(|value| shape.is_value(value))
     };

@@ -34,6 +34,8 @@ fn each_refusal_says_which_role_broke_which_rule() {
         (all(), &[user, ("x-uid", "7\u{3000}".as_bytes())], Role::Uid, Rule::BlankEnds),
         (all(), &[user, ("x-remote-extra-a", b"\xff")], Role::Extra, Rule::Undecodable),
         (all(), &[user, ("x-remote-extra-a%00b", b"r")], Role::Extra, Rule::InvisibleCharacter),
+        (all(), &[user, ("x-remote-extra-scopes%20", b"root")], Role::Extra, Rule::BlankEnds),
+        (all(), &[user, ("x-remote-extra-%c2%a0scopes", b"root")], Role::Extra, Rule::BlankEnds),
         (
             all(),
             &[user, ("x-remote-extra-a", b"r"), ("x-remote-extra-%61", b"w")],
