@@ -85,15 +85,17 @@ mod policy;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{ACCEPT_ENCODING, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request, response};
 use http_body::Body;
 
 pub use self::body::UpgradedBody;
 use self::body::Whole;
 pub use self::engine::{Upgrader, upgrade_fragment};
-use self::gate::Page;
-pub use self::policy::{HostPatternError, Hosts, Ports, Rewrite, Targets, UpgradePolicy};
+use self::gate::{Held, Page};
+pub use self::policy::{
+    HostPatternError, Hosts, PortMap, PortMapError, Ports, Rewrite, Targets, UpgradePolicy,
+};
 pub use crate::body::ResponseBody;
 use crate::forced_host::PublicUrl;
 use crate::forwarded_for::{Proxied, SchemeSource};
@@ -101,7 +103,6 @@ use crate::future::{self, Owed};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, shell};
 use crate::wire::host::HostPort;
-use crate::wire::list;
 
 /// Response future of [`ForceHttpsBody`].
 pub type ResponseFuture<F> = future::ResponseFuture<F, Upgrades>;
@@ -129,7 +130,7 @@ impl ForceHttpsBodyLayer {
         Config {
             policy: policy.into(),
             secure_when: None,
-            asks_browser: false,
+            options: Options::default(),
             exempt: ExemptPaths::default(),
         }
         .into()
@@ -172,10 +173,37 @@ impl ForceHttpsBodyLayer {
         self
     }
 
-    /// Adds `Content-Security-Policy: upgrade-insecure-requests` to secure pages, in a line of its own: browsers then
-    /// upgrade what scripts load, and forms, whatever [`Hosts`] says. Off unless said.
+    /// Which of the pages that may be changed are: asked last, of pages for plain requests too, since these say by
+    /// `Vary` that there is another. All unless said.
+    ///
+    /// ```
+    /// use tower_proxied::force_https_body::ForceHttpsBodyLayer;
+    ///
+    /// /// A handler puts it into the extensions of its response.
+    /// #[derive(Clone)]
+    /// struct AsItIs;
+    ///
+    /// let layer = ForceHttpsBodyLayer::new().rewrite_when(|page| page.extensions.get::<AsItIs>().is_none());
+    /// # let _ = layer;
+    /// ```
+    pub fn rewrite_when(mut self, is_wanted: fn(&response::Parts) -> bool) -> Self {
+        edit(&mut self.config, |config| config.options.rewrite_when = Some(is_wanted));
+        self
+    }
+
+    /// Asks the inner service for plain text on secure requests (`Accept-Encoding: identity`), for one that would
+    /// encode its pages and cannot be told otherwise; put compression outside of this layer then. A client that takes
+    /// no plain text (`identity;q=0`) keeps its word, and its encoded pages pass as they are. Off unless said.
+    pub fn request_identity(mut self) -> Self {
+        edit(&mut self.config, |config| config.options.asks_identity = true);
+        self
+    }
+
+    /// Adds `Content-Security-Policy: upgrade-insecure-requests` to secure pages, in a line of its own, which leaves
+    /// other policies as they are (Content Security Policy, section 8.1): browsers then upgrade what scripts load, and
+    /// forms, whatever [`Hosts`] says. Off unless said.
     pub fn upgrade_insecure_requests(mut self) -> Self {
-        edit(&mut self.config, |config| config.asks_browser = true);
+        edit(&mut self.config, |config| config.options.asks_browser = true);
         self
     }
 
@@ -201,8 +229,32 @@ impl Default for ForceHttpsBodyLayer {
 struct Config {
     policy: Arc<UpgradePolicy>,
     secure_when: Option<fn(&request::Parts) -> bool>,
-    asks_browser: bool,
+    options: Options,
     exempt: ExemptPaths,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    asks_browser: bool,
+    asks_identity: bool,
+    rewrite_when: Option<fn(&response::Parts) -> bool>,
+}
+
+impl Options {
+    /// Whether a secure request and a plain one get responses that differ.
+    fn differs(self, parts: &response::Parts) -> bool {
+        let is_page = gate::page(parts).is_some() && self.wants(parts);
+        let is_read = is_page && (self.asks_identity || gate::is_plain(&parts.headers));
+        is_read || self.asks_browser_of(parts)
+    }
+
+    fn asks_browser_of(self, parts: &response::Parts) -> bool {
+        self.asks_browser && parts.status != StatusCode::NOT_MODIFIED && gate::kind(&parts.headers).is_some()
+    }
+
+    fn wants(self, page: &response::Parts) -> bool {
+        self.rewrite_when.is_none_or(|is_wanted| is_wanted(page))
+    }
 }
 
 impl Unit for Config {
@@ -221,13 +273,17 @@ impl Unit for Config {
             (None, None) if self.exempt.contains(parts) => return Ok(Upgrades(None)),
             (None, None) => return Err(RefusalKind::ProxiedMissing.into()),
         };
+        let changes = !self.policy.is_report_only;
         if !is_secure {
-            return Ok(Upgrades(varies_by.map(|field| Box::new(Job::Vary(field)))));
+            let vary = varies_by.filter(|_| changes).map(|field| Job::Vary(field, self.options));
+            return Ok(Upgrades(vary.map(Box::new)));
         }
-        let has_date = list::lines(&parts.headers, &IF_RANGE).any(|line| !line.ends_with(b"\""));
-        if has_date && !self.policy.is_report_only {
+        if changes && gate::is_weak_if_range(&parts.headers) {
             parts.headers.remove(RANGE);
             parts.headers.remove(IF_RANGE);
+        }
+        if changes && self.options.asks_identity && !gate::refuses_identity(&parts.headers) {
+            parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let own_host = match parts.extensions.get::<PublicUrl>() {
             Some(public) => Some(public.authority()),
@@ -235,7 +291,7 @@ impl Unit for Config {
         };
         Ok(Upgrades(Some(Box::new(Job::Upgrade(Secure {
             policy: Arc::clone(&self.policy),
-            asks_browser: self.asks_browser,
+            options: self.options,
             own_host: own_host.cloned(),
             varies_by,
             is_head: parts.method == Method::HEAD,
@@ -255,14 +311,14 @@ pub struct Upgrades(Option<Box<Job>>);
 #[derive(Debug)]
 enum Job {
     /// The request was plain, and a page would have been another on a secure one.
-    Vary(HeaderName),
+    Vary(HeaderName, Options),
     Upgrade(Secure),
 }
 
 #[derive(Debug)]
 struct Secure {
     policy: Arc<UpgradePolicy>,
-    asks_browser: bool,
+    options: Options,
     own_host: Option<HostPort<'static>>,
     varies_by: Option<HeaderName>,
     is_head: bool,
@@ -281,8 +337,8 @@ where
         let (mut parts, body) = response.into_parts();
         let body = match self.0.map(|job| *job) {
             None => UpgradedBody::untouched(body),
-            Some(Job::Vary(field)) => {
-                if gate::changeable(&parts).is_some() {
+            Some(Job::Vary(field, options)) => {
+                if options.differs(&parts) {
                     gate::vary(&mut parts.headers, &field);
                 }
                 UpgradedBody::untouched(body)
@@ -301,35 +357,33 @@ impl Secure {
     where
         R: Body<Data = Bytes>,
     {
-        let is_report_only = self.policy.is_report_only;
+        if self.policy.is_report_only {
+            return match gate::changeable(parts).filter(|_| self.options.wants(parts)) {
+                Some(page) => UpgradedBody::reporting(body, self.upgrader(page)),
+                None => UpgradedBody::untouched(body),
+            };
+        }
         if parts.status == StatusCode::NOT_MODIFIED {
-            if !is_report_only && gate::holds_weak_form(&self.if_none_match, &parts.headers) {
-                gate::weaken(&mut parts.headers);
+            self.settle_not_modified(parts);
+            return UpgradedBody::untouched(body);
+        }
+        let is_wanted = self.options.wants(parts);
+        if self.options.asks_browser_of(parts) {
+            gate::ask_browser(&mut parts.headers);
+            self.vary(parts);
+        }
+        let Some(page) = gate::changeable(parts).filter(|_| is_wanted) else {
+            if parts.status == StatusCode::PARTIAL_CONTENT && is_wanted && self.options.differs(parts) {
+                gate::forbid_storing(&mut parts.headers);
                 self.vary(parts);
             }
             return UpgradedBody::untouched(body);
-        }
-        if self.asks_browser && !is_report_only && gate::kind(&parts.headers).is_some() {
-            gate::ask_browser(&mut parts.headers);
-        }
-        let Some(page) = gate::changeable(parts) else { return UpgradedBody::untouched(body) };
+        };
         if body.is_end_stream() && !self.is_head {
             return UpgradedBody::untouched(body);
         }
-        let upgrader = match page {
-            Page::Html => Upgrader::new(Arc::clone(&self.policy)),
-            Page::Xhtml => Upgrader::xhtml(Arc::clone(&self.policy)),
-        };
-        let upgrader = match &self.own_host {
-            Some(host) => upgrader.own_host(host.clone()),
-            None => upgrader,
-        };
-        if is_report_only {
-            return UpgradedBody::streaming(body, upgrader);
-        }
-        if link_header::upgrade(&mut parts.headers, &self.policy, self.own_host.as_ref()) {
-            self.vary(parts);
-        }
+        self.upgrade_links(parts);
+        let upgrader = self.upgrader(page);
         let (body, whole) = match body.size_hint().exact().filter(|len| *len <= MAX_LOOK && !self.is_head) {
             Some(len) => UpgradedBody::look(body, len, upgrader),
             None => (UpgradedBody::streaming(body, upgrader), Whole::Unknown),
@@ -339,8 +393,46 @@ impl Secure {
             Whole::Upgraded(len) => gate::forget_bytes(&mut parts.headers, Some(len)),
             Whole::Unknown => gate::forget_bytes(&mut parts.headers, None),
         }
+        gate::weaken(&mut parts.headers);
         self.vary(parts);
         body
+    }
+
+    /// What it says must be true of the page that the client holds (RFC 9111, section 4.3.4).
+    fn settle_not_modified(&self, parts: &mut response::Parts) {
+        match gate::held(&self.if_none_match, &parts.headers) {
+            Held::Strong => {}
+            Held::Unknown => gate::forget_bytes(&mut parts.headers, None),
+            Held::Weak => {
+                gate::forget_bytes(&mut parts.headers, None);
+                gate::weaken(&mut parts.headers);
+                self.vary(parts);
+            }
+        }
+        if self.options.differs(parts) {
+            self.vary(parts);
+        }
+        if gate::may_transform(&parts.headers) {
+            self.upgrade_links(parts);
+        }
+    }
+
+    fn upgrade_links(&self, parts: &mut response::Parts) {
+        if link_header::upgrade(&mut parts.headers, &self.policy, self.own_host.as_ref()) {
+            self.vary(parts);
+        }
+    }
+
+    fn upgrader(&self, page: Page) -> Upgrader {
+        let policy = Arc::clone(&self.policy);
+        let upgrader = match page {
+            Page::Html => Upgrader::new(policy),
+            Page::Xhtml => Upgrader::xhtml(policy),
+        };
+        match &self.own_host {
+            Some(host) => upgrader.own_host(host.clone()),
+            None => upgrader,
+        }
     }
 
     fn vary(&self, parts: &mut response::Parts) {
@@ -421,7 +513,7 @@ mod tests {
     async fn ranges_of_two_versions_are_not_put_together() {
         let range = ("range", "bytes=5-");
         for (if_range, is_kept) in
-            [("Tue, 01 Jan 2030 00:00:00 GMT", false), ("W/\"a\"", true), ("\"a\"", true)]
+            [("Tue, 01 Jan 2030 00:00:00 GMT", false), ("W/\"a\"", false), ("\"a\"", true)]
         {
             let request = request(&[range, ("if-range", if_range)]);
             let seen = serve(secure(), request, &[]).await.2.unwrap();
