@@ -236,7 +236,7 @@ struct Exchange {
 
 #[derive(Clone, Debug)]
 enum Line {
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     Length,
     Digest,
 }
@@ -304,7 +304,7 @@ impl Exchange {
     }
 
     fn upgraded(&self) -> Bytes {
-        let kind = self.value_of("content-type").unwrap_or_default().to_ascii_lowercase();
+        let kind = self.value_of("content-type").to_ascii_lowercase();
         let mut upgrader = match kind.starts_with("application/xhtml") {
             true => Upgrader::xhtml(UpgradePolicy::new()),
             false => Upgrader::new(UpgradePolicy::new()),
@@ -316,28 +316,26 @@ impl Exchange {
         self.lines.iter().all(|(name, line)| *name != "content-length" || matches!(line, Line::Length))
     }
 
-    /// All lines of a field, as one; none where it is not text.
-    fn value_of(&self, name: &str) -> Option<String> {
+    /// All lines of a field, as one.
+    fn value_of(&self, name: &str) -> String {
         let lines = self.lines.iter().filter(|(field, _)| *field == name);
-        let text: Option<Vec<_>> = lines
-            .map(|(_, line)| match line {
-                Line::Bytes(bytes) => String::from_utf8(bytes.clone()).ok(),
-                _ => None,
-            })
-            .collect();
-        text.map(|lines| lines.join(","))
+        let text = lines.map(|(_, line)| match line {
+            Line::Bytes(bytes) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+            Line::Length | Line::Digest => String::new(),
+        });
+        text.collect::<Vec<_>>().join(",")
     }
 
     /// The gate, in the plainest words.
     fn is_page(&self) -> bool {
         let tokens = |name| -> Vec<String> {
-            let value = self.value_of(name).unwrap_or_default().to_ascii_lowercase();
+            let value = self.value_of(name).to_ascii_lowercase();
             value.split(',').map(|token| token.trim().to_owned()).collect()
         };
         let html = ["text/html", "text/html; charset=utf-8", "application/xhtml+xml;charset=\"shift_jis\""];
         let types: Vec<_> = self.lines.iter().filter(|(name, _)| *name == "content-type").collect();
         types.len() == 1
-            && html.contains(&self.value_of("content-type").unwrap_or_default().to_ascii_lowercase().as_str())
+            && html.contains(&self.value_of("content-type").to_ascii_lowercase().as_str())
             && ![101, 204, 205, 206, 304].contains(&self.status)
             && !self.lines.iter().any(|(name, _)| *name == "content-range")
             && tokens("content-encoding").iter().all(|coding| coding.is_empty() || coding == "identity")
@@ -421,7 +419,7 @@ fn lines() -> impl Strategy<Value = Vec<(&'static str, Line)>> {
         ("content-security-policy", "img-src *"),
         ("content-type", "text/html"),
     ];
-    let text = |(name, value): (&'static str, &str)| (name, Line::Bytes(value.as_bytes().to_vec()));
+    let text = |(name, value): (&'static str, &'static str)| (name, Line::Bytes(value.into()));
     let odd = (
         select(vec![
             "etag",
@@ -438,7 +436,7 @@ fn lines() -> impl Strategy<Value = Vec<(&'static str, Line)>> {
     );
     let line = prop_oneof![
         6 => select(known).prop_map(text),
-        1 => odd.prop_map(|(name, bytes)| (name, Line::Bytes(bytes))),
+        1 => odd.prop_map(|(name, bytes)| (name, Line::Bytes(bytes.into()))),
         2 => Just(("content-length", Line::Length)),
         1 => select(vec!["content-md5", "digest", "content-digest", "repr-digest"]).prop_map(|name| (name, Line::Digest)),
     ];
