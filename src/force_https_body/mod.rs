@@ -8,37 +8,89 @@
 //! 1. Was the request secure? [`Proxied::is_secure`] says so, as [`ForwardedFor`](crate::ForwardedFor) left it;
 //!    without one the function of [`secure_when`](ForceHttpsBodyLayer::secure_when). Where there is neither, the
 //!    request is refused with 500 ([`RefusalKind::ProxiedMissing`]). No header, and no scheme of a URI, is believed.
+//!    The response to a plain request is never changed, but for its `Vary`.
 //! 2. Is the response a page that may be changed? Its status is neither 1xx, 204, 205, 206 nor 304, it has no
 //!    `Content-Range`; its media type is exactly `text/html` or `application/xhtml+xml`; its charset, where one is
 //!    named, is a superset of ASCII, and it does not begin with the mark of UTF-16; it is not encoded, no
-//!    `attachment`, and not under `no-transform` (RFC 9111, section 5.2.2.6). All other responses pass as they are.
+//!    `attachment`, and not under `no-transform` (RFC 9111, section 5.2.2.6). Then the function of
+//!    [`rewrite_when`](ForceHttpsBodyLayer::rewrite_when) is asked. The bytes of all other responses pass as they are.
 //! 3. A page with a known length of 64 KiB at most, that is there at once, is looked at before its head leaves. If
 //!    nothing in it changes, nothing in its head does either.
-//! 4. Otherwise the head forgets what it said of the bytes: `Content-Length` (or it gets the new one),
-//!    `Accept-Ranges`, `Content-MD5` and the digests of RFC 9530 and RFC 3230, in the trailers too. A strong `ETag`
-//!    becomes weak, a malformed one goes (RFC 9110, section 8.8). `Last-Modified` stays: so that no client puts
-//!    ranges of two versions together, a secure request with a date in `If-Range` loses its `Range`.
-//! 5. In the head: targets of `Link` fields by their relation (RFC 8288), as those of `link` elements.
-//! 6. If a field decided that the request was secure, the page has it in its `Vary`, on plain requests too.
-//! 7. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]. A URL must begin (but for white
-//!    space) with the four letters `http`, `:` and two slashes of either kind, the latter three as such or as
-//!    character references. `:80` goes with the scheme. Of two attributes of one name the first counts.
+//! 4. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]; with which port, see [`Ports`]. A
+//!    URL must begin (but for white space) with the four letters `http`, `:` and two slashes of either kind, the latter
+//!    three as such or as character references. `:80` goes with the scheme. Of two attributes of one name the first
+//!    counts.
+//! 5. In the head: see below.
 //!
 //! Never changed: `a` and `area`, comments, scripts, text, `textarea`, namespaces and other identifiers, what stands
 //! inside of `data:` URLs.
 //!
+//! # What the head says then
+//!
+//! | field | page that is changed, or may be as it flows | clean page that is there at once | part (206) | 304 |
+//! |---|---|---|---|---|
+//! | `Content-Length` | the new one, or none while it streams | stays | stays | goes, see below |
+//! | `ETag` | weak; a malformed one goes | stays | stays | weak if the client holds the weak form |
+//! | `Accept-Ranges`, `Content-MD5`, `Digest`, `Content-Digest`, `Repr-Digest`, `Unencoded-Digest` | go, in trailers too | stay | stay | go, see below |
+//! | `Last-Modified` | stays | stays | stays | stays |
+//! | `Vary` | + the field that decided the scheme | stays | + that field | + that field if it is known to be of a page |
+//! | `Cache-Control` | stays | stays | + `no-store` | stays |
+//! | `Link` | URLs and `imagesrcset` upgraded, by relation as those of `link` elements | the same | stays | the same |
+//!
+//! - `HEAD` is answered as `GET` of a page that streams: without a length, with a weak tag. A clean page has more to say
+//!   of itself to `GET`, which makes a cache ask again and harms nothing.
+//! - A 304 keeps all it says if `If-None-Match` shows that the client holds the strong tag, of bytes that were not
+//!   changed.
+//! - Plain requests get the same `Vary`, since there is another page for secure ones. There is none where no field
+//!   decided, such as on a listener of its own with TLS.
+//! - A secure request with a date or a weak tag in `If-Range` loses its `Range`: both name two versions of the page, and
+//!   a client would put parts of both together (RFC 9110, section 13.1.5).
+//!
+//! # Where it stands
+//!
+//! ```text
+//! ForwardedFor           says what is secure
+//! ForcedHost             says which host is the own one: for `base`, and for Hosts::same
+//! CompressionLayer       outside: encodes what was rewritten
+//! ForceHttpsBody
+//! DecompressionLayer     inside, over an application or an upstream that encodes its pages; or request_identity()
+//! the application
+//! ```
+//!
+//! Compression that stands inside has nothing rewritten: an encoded page passes as it is. A layer that sets
+//! `Cache-Control: no-transform` or a digest stands inside of this one, or it says what is not so. `ServeDir` of
+//! tower-http does not read `If-Range`; this layer makes up for it on secure requests.
+//!
 //! # Cost and limits
 //!
 //! Bytes wait for 1 KiB at most inside of a URL, and for [`max_hold`](ForceHttpsBodyLayer::max_hold) inside of a
-//! `link`. A piece in which nothing changes is handed on as the same `Bytes`. Not found are URLs whose letters `http`
-//! are written as references or broken by line ends, that CSS spells with escapes, that stand in `srcdoc`, and those
-//! that scripts make: for these add
-//! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests).
+//! `link`. A piece in which nothing changes is handed on as the same `Bytes`. A response that is no page costs what its
+//! head is looked at. There are no errors but those of the inner body.
 //!
-//! # Deployment caveat
+//! Not found are URLs whose letters `http` are written as references or broken by line ends, that CSS spells with
+//! escapes, and those that scripts make. `srcdoc` is left alone too: it is a page within an attribute, which would have
+//! to be decoded and encoded again to be changed. Browsers pass
+//! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests) on to it (Upgrade Insecure Requests,
+//! section 3.3), and a template can give what it puts there to [`upgrade_fragment`] first.
 //!
-//! Compression belongs outside of this layer: an encoded page passes as it is. A host that has no https, or another
-//! site there, belongs on the list of [`Hosts::deny`].
+//! # Deployment caveats
+//!
+//! - A host that has no https, or another site there, belongs on the list of [`Hosts::deny`].
+//! - A part of a page is never rewritten: a client that fetches a page in parts gets it as it was. Caches are told not
+//!   to keep such parts.
+//! - A tag that was weak before is the same for both pages, and so is none. A shared cache that asks for one scheme with
+//!   the strong tag of what it keeps for the other (RFC 9111, section 4.1 allows it; common ones do not) is told 304, and
+//!   serves the other page. Let it key by scheme, or let pages be `private`.
+//!
+//! # From a policy for browsers to this layer
+//!
+//! A site that only sends `Content-Security-Policy: upgrade-insecure-requests` can keep it. The header has browsers
+//! upgrade all that the page and its scripts fetch, on every host, and does nothing for clients without it (feed readers,
+//! mail, crawlers, link checkers). This layer spares hosts as you say, and shows by
+//! [`report_only`](ForceHttpsBodyLayer::report_only) which templates still write `http://`. To come from one to both:
+//! `report_only` with [`on_rewrite`](ForceHttpsBodyLayer::on_rewrite) until the list of hosts is right, then rewrite, and
+//! leave the header to [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests), which adds none
+//! where one is.
 //!
 //! # Example
 //!
@@ -156,7 +208,7 @@ impl ForceHttpsBodyLayer {
         self.policy(|policy| policy.max_hold(bytes))
     }
 
-    /// As [`UpgradePolicy::report_only`]: no response is changed, not in its head either.
+    /// As [`UpgradePolicy::report_only`]: no request and no response is changed, not in its head either.
     pub fn report_only(self) -> Self {
         self.policy(UpgradePolicy::report_only)
     }
