@@ -330,7 +330,7 @@ impl Exchange {
     fn is_page(&self) -> bool {
         let tokens = |name| -> Vec<String> {
             let value = self.value_of(name).to_ascii_lowercase();
-            value.split(',').map(|token| token.trim().to_owned()).collect()
+            value.split(',').map(|token| token.trim_matches([' ', '\t']).to_owned()).collect()
         };
         let html = ["text/html", "text/html; charset=utf-8", "application/xhtml+xml;charset=\"shift_jis\""];
         let types: Vec<_> = self.lines.iter().filter(|(name, _)| *name == "content-type").collect();

@@ -1,6 +1,7 @@
 //! `ForceHttpsBody` among the layers of tower-http, with real encoders and real files.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use axum::Router;
@@ -14,7 +15,8 @@ use tower_http::compression::CompressionLayer;
 use tower_http::decompression::DecompressionLayer;
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_proxied::ForceHttpsBodyLayer;
+use tower_proxied::forwarded_for::{Claims, Written};
+use tower_proxied::{ForceHttpsBodyLayer, ForwardedForLayer, PeerAddr, TrustedProxies};
 
 /// Long enough that tower-http compresses it.
 const PAGE: &str =
@@ -185,6 +187,78 @@ async fn as_a_layer_of_a_router() {
     let head = ask_for(pages().layer(secure()), "HEAD", "/", &[]).await;
     assert_eq!((head.field("content-length"), head.field("etag")), (None, Some("W/\"v1\"")));
     assert_eq!(ask_for(pages().layer(secure()), "GET", "/none", &[]).await.status, 404);
+}
+
+/// A response with these lines, behind a proxy that says which scheme it was asked by.
+async fn behind_proxy(
+    layer: ForceHttpsBodyLayer,
+    scheme: &str,
+    asked: &[(&str, &str)],
+    (status, lines): (u16, &[(&'static str, &'static str)]),
+) -> Answer {
+    let proxy = ForwardedForLayer::x_forwarded_for(TrustedProxies::loopback())
+        .claims(Claims::none().scheme(Written::Set));
+    let peer = PeerAddr::layer(SocketAddr::from(([127, 0, 0, 1], 4711)));
+    let stack = ServiceBuilder::new().layer(peer).layer(proxy).layer(layer).service_fn(|_: Request<Body>| {
+        let mut response = Response::builder().status(status);
+        for (name, value) in lines {
+            response = response.header(*name, *value);
+        }
+        std::future::ready(Ok::<_, Infallible>(response.body(Body::from("<img src=/x>")).unwrap()))
+    });
+    let forwarded = [("x-forwarded-for", "203.0.113.5"), ("x-forwarded-proto", scheme)];
+    ask(stack, &[asked, &forwarded].concat()).await
+}
+
+#[tokio::test]
+async fn what_differs_by_scheme_says_so() {
+    const HTML: (&str, &str) = ("content-type", "text/html");
+    const GZIP: (&str, &str) = ("content-encoding", "gzip");
+    let bare = ForceHttpsBodyLayer::new;
+    for (layer, response, varies) in [
+        (bare(), (200, &[HTML][..]), [true, false]),
+        (bare(), (200, &[HTML, GZIP]), [false, false]),
+        (bare().request_identity(), (200, &[HTML, GZIP]), [true, false]),
+        (bare().upgrade_insecure_requests(), (200, &[HTML]), [true, true]),
+        (bare().upgrade_insecure_requests(), (200, &[HTML, GZIP]), [true, true]),
+        (bare().upgrade_insecure_requests(), (200, &[("content-type", "image/png")]), [false, false]),
+        (bare().upgrade_insecure_requests(), (304, &[]), [false, false]),
+        (bare(), (304, &[HTML]), [true, true]),
+        (bare(), (206, &[HTML]), [true, true]),
+        (bare().rewrite_when(|page| page.status == 201), (200, &[HTML]), [false, false]),
+        (bare().rewrite_when(|page| page.status == 200), (206, &[HTML]), [false, false]),
+        (bare().report_only(), (200, &[HTML]), [false, false]),
+        (bare(), (200, &[HTML, ("link", "<http://h/>; rel=preload")]), [true, true]),
+        (bare(), (304, &[("link", "<http://h/>; rel=preload")]), [false, true]),
+        (
+            bare(),
+            (304, &[("cache-control", "no-transform"), ("link", "<http://h/>; rel=icon")]),
+            [false, false],
+        ),
+    ] {
+        for (scheme, varies) in ["http", "https"].into_iter().zip(varies) {
+            let answer = behind_proxy(layer.clone(), scheme, &[], response).await;
+            let expected = varies.then_some("x-forwarded-proto");
+            assert_eq!(answer.field("vary"), expected, "{scheme} {response:?} {layer:?}");
+            assert_eq!(answer.body, "<img src=/x>");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_304_names_what_the_client_holds() {
+    let lines = [("etag", "\"a\""), ("accept-ranges", "bytes"), ("content-length", "12")];
+    for (held, tag, says_all) in
+        [("W/\"a\"", "W/\"a\"", false), ("\"a\"", "\"a\"", true), ("\"b\"", "\"a\"", false)]
+    {
+        let asked = [("if-none-match", held)];
+        let answer = behind_proxy(ForceHttpsBodyLayer::new(), "https", &asked, (304, &lines)).await;
+        assert_eq!(answer.field("etag"), Some(tag), "{held}");
+        assert_eq!(answer.field("accept-ranges").is_some(), says_all, "{held}");
+        assert_eq!(answer.field("content-length").is_some(), says_all, "{held}");
+        let plain = behind_proxy(ForceHttpsBodyLayer::new(), "http", &asked, (304, &lines)).await;
+        assert_eq!(plain.headers.len(), 3);
+    }
 }
 
 /// A folder of its own, gone with the test.
