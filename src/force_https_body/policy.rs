@@ -425,3 +425,75 @@ fn is_under(name: &str, domain: &str) -> bool {
     let Some((above, end)) = start.and_then(|start| name.split_at_checked(start)) else { return false };
     end.eq_ignore_ascii_case(domain) && (above.is_empty() || above.ends_with('.'))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::engine::{Upgrader, upgrade_fragment, upgrade_url};
+    use super::*;
+
+    #[test]
+    fn ports_by_the_map() {
+        let policy = UpgradePolicy::new().ports(Ports::map([(8080, 8443), (8000, 443), (1, 65535)]).unwrap());
+        for (page, upgraded) in [
+            ("<img src=http://h:8080/a>", "<img src=https://h:8443/a>"),
+            ("<img src=http://u:8080@h:008080?x>", "<img src=https://u:8080@h:8443?x>"),
+            ("<img src=\"http://h&#58;80&#x38;0\">", "<img src=\"https://h:8443\">"),
+            ("<img src=http://h:8000/a>", "<img src=https://h/a>"),
+            ("<img src=http://h:1/a>", "<img src=https://h:65535/a>"),
+            ("<img src=http://h:80/a>", "<img src=https://h/a>"),
+            ("<img src=http://h/a>", "<img src=https://h/a>"),
+            ("<img src=http://h:3000/a>", "<img src=https://h:3000/a>"),
+            ("<img src=http://localhost:8080/a>", "<img src=http://localhost:8080/a>"),
+            (
+                "<img srcset='http://h:8080/a 1x, http://h:8000/b 2x'>",
+                "<img srcset='https://h:8443/a 1x, https://h/b 2x'>",
+            ),
+            ("<link href=http://h:8080/a rel=icon>", "<link href=https://h:8443/a rel=icon>"),
+        ] {
+            assert_eq!(upgrade_fragment(page, &policy), upgraded);
+            for cut in 0..page.len() {
+                let mut upgrader = Upgrader::new(policy.clone());
+                let (before, after) = page.as_bytes().split_at(cut);
+                let mut seen = upgrader.push(Bytes::copy_from_slice(before)).to_vec();
+                seen.extend(upgrader.push(Bytes::copy_from_slice(after)));
+                seen.extend(upgrader.finish());
+                assert_eq!(seen, upgraded.as_bytes(), "cut at {cut}");
+            }
+        }
+        let url = upgrade_url(b"http://h:8080/", &policy, None).unwrap();
+        assert_eq!(url, b"https://h:8443/");
+    }
+
+    #[test]
+    fn a_base_by_the_port_that_it_gets() {
+        let policy = UpgradePolicy::new().ports(Ports::map([(8080, 8443)]).unwrap());
+        let upgrade = |own: &str| {
+            let own = HostPort::parse(own.as_bytes()).unwrap();
+            let mut upgrader = Upgrader::new(policy.clone()).own_host(own);
+            let page = upgrader.push(Bytes::from("<base href=http://h:8080/>"));
+            String::from_utf8(page.to_vec()).unwrap()
+        };
+        assert_eq!(upgrade("h:8443"), "<base href=https://h:8443/>");
+        for other in ["h:8080", "h", "other:8443"] {
+            assert_eq!(upgrade(other), "<base href=http://h:8080/>", "{other}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_item() {
+        for pairs in [[(1, 2), (0, 8443)], [(1, 2), (8080, 0)], [(1, 2), (80, 8443)], [(1, 2), (1, 3)]] {
+            let error = Ports::map(pairs).unwrap_err();
+            assert_eq!(error.pair(), pairs[1]);
+            assert!(error.to_string().contains(&format!("{} -> {}", pairs[1].0, pairs[1].1)), "{error}");
+        }
+        for item in ["h:80", "", ".", "a b", ".192.0.2.7", "http://h", "*.h"] {
+            for list in [Hosts::only([item]), Hosts::same().allow([item]), Hosts::upgradable().deny([item])] {
+                let error = list.unwrap_err();
+                assert_eq!(error.item(), item);
+                assert!(error.to_string().contains(&format!("{item:?}")), "{error}");
+            }
+        }
+    }
+}
