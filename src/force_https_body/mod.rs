@@ -133,28 +133,26 @@ mod engine;
 mod gate;
 mod link_header;
 mod policy;
+mod settle;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request, response};
-use http_body::Body;
+use http::{HeaderValue, Method, request, response};
 
 pub use self::body::UpgradedBody;
-use self::body::Whole;
 pub use self::engine::{Upgrader, upgrade_fragment};
-use self::gate::{Held, Page};
 pub use self::policy::{
     HostPatternError, Hosts, PortMap, PortMapError, Ports, Rewrite, Targets, UpgradePolicy,
 };
+pub use self::settle::Upgrades;
+use self::settle::{Job, Options, Secure};
 pub use crate::body::ResponseBody;
 use crate::forced_host::PublicUrl;
 use crate::forwarded_for::{Proxied, SchemeSource};
-use crate::future::{self, Owed};
+use crate::future;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, shell};
-use crate::wire::host::HostPort;
 
 /// Response future of [`ForceHttpsBody`].
 pub type ResponseFuture<F> = future::ResponseFuture<F, Upgrades>;
@@ -285,30 +283,6 @@ struct Config {
     exempt: ExemptPaths,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Options {
-    asks_browser: bool,
-    asks_identity: bool,
-    rewrite_when: Option<fn(&response::Parts) -> bool>,
-}
-
-impl Options {
-    /// Whether a secure request and a plain one get responses that differ.
-    fn differs(self, parts: &response::Parts) -> bool {
-        let is_page = gate::page(parts).is_some() && self.wants(parts);
-        let is_read = is_page && (self.asks_identity || gate::is_plain(&parts.headers));
-        is_read || self.asks_browser_of(parts)
-    }
-
-    fn asks_browser_of(self, parts: &response::Parts) -> bool {
-        self.asks_browser && parts.status != StatusCode::NOT_MODIFIED && gate::kind(&parts.headers).is_some()
-    }
-
-    fn wants(self, page: &response::Parts) -> bool {
-        self.rewrite_when.is_none_or(|is_wanted| is_wanted(page))
-    }
-}
-
 impl Unit for Config {
     type Owed = Upgrades;
 
@@ -356,149 +330,12 @@ impl Unit for Config {
     }
 }
 
-/// What is owed to the response.
-#[derive(Debug)]
-pub struct Upgrades(Option<Box<Job>>);
-
-#[derive(Debug)]
-enum Job {
-    /// The request was plain, and a page would have been another on a secure one.
-    Vary(HeaderName, Options),
-    Upgrade(Secure),
-}
-
-#[derive(Debug)]
-struct Secure {
-    policy: Arc<UpgradePolicy>,
-    options: Options,
-    own_host: Option<HostPort<'static>>,
-    varies_by: Option<HeaderName>,
-    is_head: bool,
-    if_none_match: Vec<HeaderValue>,
-}
-
-impl future::sealed::Sealed for Upgrades {}
-
-impl<R> Owed<R> for Upgrades
-where
-    R: Body<Data = Bytes>,
-{
-    type Body = UpgradedBody<R, R::Error>;
-
-    fn settle(self, response: Response<R>) -> Response<Self::Body> {
-        let (mut parts, body) = response.into_parts();
-        let body = match self.0.map(|job| *job) {
-            None => UpgradedBody::untouched(body),
-            Some(Job::Vary(field, options)) => {
-                if options.differs(&parts) {
-                    gate::vary(&mut parts.headers, &field);
-                }
-                UpgradedBody::untouched(body)
-            }
-            Some(Job::Upgrade(secure)) => secure.settle(&mut parts, body),
-        };
-        Response::from_parts(parts, body)
-    }
-}
-
-/// The longest page that is looked at before its head leaves.
-const MAX_LOOK: u64 = 64 * 1024;
-
-impl Secure {
-    fn settle<R>(self, parts: &mut response::Parts, body: R) -> UpgradedBody<R, R::Error>
-    where
-        R: Body<Data = Bytes>,
-    {
-        if self.policy.is_report_only {
-            return match gate::changeable(parts).filter(|_| self.options.wants(parts)) {
-                Some(page) => UpgradedBody::reporting(body, self.upgrader(page)),
-                None => UpgradedBody::untouched(body),
-            };
-        }
-        if parts.status == StatusCode::NOT_MODIFIED {
-            self.settle_not_modified(parts);
-            return UpgradedBody::untouched(body);
-        }
-        let is_wanted = self.options.wants(parts);
-        if self.options.asks_browser_of(parts) {
-            gate::ask_browser(&mut parts.headers);
-            self.vary(parts);
-        }
-        let Some(page) = gate::changeable(parts).filter(|_| is_wanted) else {
-            if parts.status == StatusCode::PARTIAL_CONTENT && is_wanted && self.options.differs(parts) {
-                gate::forbid_storing(&mut parts.headers);
-                self.vary(parts);
-            }
-            return UpgradedBody::untouched(body);
-        };
-        if body.is_end_stream() && !self.is_head {
-            return UpgradedBody::untouched(body);
-        }
-        self.upgrade_links(parts);
-        let upgrader = self.upgrader(page);
-        let (body, whole) = match body.size_hint().exact().filter(|len| *len <= MAX_LOOK && !self.is_head) {
-            Some(len) => UpgradedBody::look(body, len, upgrader),
-            None => (UpgradedBody::streaming(body, upgrader), Whole::Unknown),
-        };
-        match whole {
-            Whole::Clean => return body,
-            Whole::Upgraded(len) => gate::forget_bytes(&mut parts.headers, Some(len)),
-            Whole::Unknown => gate::forget_bytes(&mut parts.headers, None),
-        }
-        gate::weaken(&mut parts.headers);
-        self.vary(parts);
-        body
-    }
-
-    /// What it says must be true of the page that the client holds (RFC 9111, section 4.3.4).
-    fn settle_not_modified(&self, parts: &mut response::Parts) {
-        match gate::held(&self.if_none_match, &parts.headers) {
-            Held::Strong => {}
-            Held::Unknown => gate::forget_bytes(&mut parts.headers, None),
-            Held::Weak => {
-                gate::forget_bytes(&mut parts.headers, None);
-                gate::weaken(&mut parts.headers);
-                self.vary(parts);
-            }
-        }
-        if self.options.differs(parts) {
-            self.vary(parts);
-        }
-        if gate::may_transform(&parts.headers) {
-            self.upgrade_links(parts);
-        }
-    }
-
-    fn upgrade_links(&self, parts: &mut response::Parts) {
-        if link_header::upgrade(&mut parts.headers, &self.policy, self.own_host.as_ref()) {
-            self.vary(parts);
-        }
-    }
-
-    fn upgrader(&self, page: Page) -> Upgrader {
-        let policy = Arc::clone(&self.policy);
-        let upgrader = match page {
-            Page::Html => Upgrader::new(policy),
-            Page::Xhtml => Upgrader::xhtml(policy),
-        };
-        match &self.own_host {
-            Some(host) => upgrader.own_host(host.clone()),
-            None => upgrader,
-        }
-    }
-
-    fn vary(&self, parts: &mut response::Parts) {
-        if let Some(field) = &self.varies_by {
-            gate::vary(&mut parts.headers, field);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
-    use http::Request;
+    use bytes::Bytes;
+    use http::{Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full};
     use tower::{ServiceBuilder, ServiceExt};
 
