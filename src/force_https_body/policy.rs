@@ -73,7 +73,8 @@ impl UpgradePolicy {
         Self { is_report_only: true, ..self }
     }
 
-    /// Is told of each URL that is upgraded: for finding the templates that still write `http://`.
+    /// Is told of each URL of the page that is upgraded, or would be: for finding the templates that still write
+    /// `http://`. `Link` fields are not told.
     pub fn on_rewrite(self, on_rewrite: fn(&Rewrite<'_>)) -> Self {
         Self { on_rewrite: Some(on_rewrite), ..self }
     }
