@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::compression::CompressionLayer;
+use tower_http::services::ServeDir;
 use tower_http::trace::TraceLayer;
 use tower_proxied::force_https_body::Rewrite;
 use tower_proxied::forwarded_for::{Claims, Written};
@@ -74,11 +76,20 @@ impl http_body::Body for Frames {
     }
 }
 
+/// A folder with the page in it.
+fn files() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("force_https_body");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("page.html"), PAGE).unwrap();
+    folder
+}
+
 async fn serve() -> SocketAddr {
     let pages = Router::new()
         .route("/page", get(|| async { page(PAGE) }))
         .route("/clean", get(|| async { page(CLEAN) }))
-        .route("/stream", get(|| async { stream(PAGE) }));
+        .route("/stream", get(|| async { stream(PAGE) }))
+        .nest_service("/files", ServeDir::new(files()));
     let claims = Claims::none().scheme(Written::Set).host(Written::Set);
     let stack = ServiceBuilder::new()
         .layer(TraceLayer::new_for_http())
@@ -190,6 +201,14 @@ async fn see(mut client: Connection) {
         assert_eq!(stream.trailers.len(), 1);
         assert_eq!(stream.trailers["x-rows"], "sha-256=:AA==:");
         assert!(!stream.headers.contains_key(header::CONTENT_LENGTH));
+
+        let file = client.ask("GET", "/files/page.html", "https").await;
+        assert_eq!(file.body, UPGRADED);
+        let head = client.ask("HEAD", "/files/page.html", "https").await;
+        assert_eq!(head.headers[header::ETAG], file.headers[header::ETAG]);
+        assert!(!head.headers.contains_key(header::CONTENT_LENGTH));
+        let plain = client.ask("HEAD", "/files/page.html", "http").await;
+        assert_eq!(plain.headers[header::CONTENT_LENGTH], PAGE.len().to_string());
     }
 }
 

@@ -71,7 +71,7 @@
 //! escapes, and those that scripts make. `srcdoc` is left alone too: it is a page within an attribute, which would have
 //! to be decoded and encoded again to be changed. Browsers pass
 //! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests) on to it (Upgrade Insecure Requests,
-//! section 3.3), and a template can give what it puts there to [`upgrade_fragment`] first.
+//! "Policy Inheritance"), and a template can give what it puts there to [`upgrade_fragment`] first.
 //!
 //! # Deployment caveats
 //!
@@ -435,5 +435,39 @@ mod tests {
         assert_eq!(parts.headers["content-length"], "20");
         assert_eq!(parts.headers["content-security-policy"], "upgrade-insecure-requests");
         assert!(!parts.headers.contains_key("accept-ranges"));
+    }
+
+    /// It says that it has ended, and not that it has no bytes.
+    struct Ended;
+
+    impl http_body::Body for Ended {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+            std::task::Poll::Ready(None)
+        }
+
+        fn is_end_stream(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_page_keeps_its_head() {
+        let service = ServiceBuilder::new().layer(secure()).service_fn(|_: Request<()>| async {
+            let response =
+                Response::builder().header("content-type", "text/html").header("content-length", 0);
+            Ok::<_, Infallible>(response.header("etag", "\"a\"").body(Ended).unwrap())
+        });
+        let (parts, body) = service.oneshot(request(&[])).await.unwrap().into_parts();
+        assert_eq!(
+            (&parts.headers["content-length"], &parts.headers["etag"]),
+            (&"0".parse().unwrap(), &"\"a\"".parse().unwrap())
+        );
+        assert!(http_body::Body::is_end_stream(&body));
     }
 }
