@@ -162,9 +162,9 @@ shell! {
     layer ForceHttpsBodyLayer;
     /// Upgrades the URLs of https pages; see the [module](crate::force_https_body).
     ///
-    /// It is a service where the `Data` of the inner service's response body is [`Bytes`], as it is with axum, hyper and
-    /// tonic. For another body map the data first, such as with `map_response_body` of tower-http and `map_frame` of
-    /// http-body-util.
+    /// It is a service where the `Data` of the inner service's response body is [`Bytes`](bytes::Bytes), as it is
+    /// with axum, hyper and tonic. For another body map the data first, such as with `map_response_body` of tower-http
+    /// and `map_frame` of http-body-util.
     service ForceHttpsBody;
     unit Config, owes Upgrades;
 }
