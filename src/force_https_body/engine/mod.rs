@@ -18,10 +18,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use self::reference::Unit;
 use self::rewriter::{Rewriter, Upgrade};
+use self::srcset::Srcset;
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
 pub(in crate::force_https_body) use self::url::UrlPort;
-use self::url::{UrlScan, is_around};
+use self::url::{Head, UrlScan, is_around};
 use super::policy::UpgradePolicy;
 use crate::wire::host::HostPort;
 
@@ -130,17 +131,41 @@ pub(super) fn upgrade_url(
     scan.begin();
     let head = url.iter().zip(0..).find_map(|(byte, at)| scan.feed(Unit::literal(*byte, at)));
     let head = head.or_else(|| scan.end(offset(url.len()), is_around))?;
-    if !policy.admits(&scan.host()?, head.port, own) {
+    upgrade_value(url, admitted(head, &scan, policy, own).into_iter().collect())
+}
+
+/// Upgrades the URLs of one `srcset` that stands alone: `None` where nothing changes.
+pub(super) fn upgrade_srcset(
+    srcset: &[u8],
+    policy: &UpgradePolicy,
+    own: Option<&HostPort<'static>>,
+) -> Option<Vec<u8>> {
+    let (mut list, mut scan, mut upgrades) = (Srcset::default(), UrlScan::default(), Vec::new());
+    for (byte, at) in srcset.iter().zip(0..) {
+        let head = list.feed(Unit::literal(*byte, at), &mut scan);
+        upgrades.extend(head.and_then(|head| admitted(head, &scan, policy, own)));
+    }
+    let head = list.end(offset(srcset.len()), &mut scan);
+    upgrades.extend(head.and_then(|head| admitted(head, &scan, policy, own)));
+    upgrade_value(srcset, upgrades)
+}
+
+fn admitted(
+    head: Head,
+    scan: &UrlScan,
+    policy: &UpgradePolicy,
+    own: Option<&HostPort<'static>>,
+) -> Option<Upgrade> {
+    policy.admits(&scan.host()?, head.port, own).then(|| Upgrade::new(head, policy))
+}
+
+fn upgrade_value(value: &[u8], upgrades: Vec<Upgrade>) -> Option<Vec<u8>> {
+    if upgrades.is_empty() {
         return None;
     }
-    let upgrade = Upgrade::from(head);
-    let (before, rest) = url.split_at_checked(distance(0, upgrade.scheme_at))?;
-    let rest = rest.get(4..)?;
-    let Some((port, port_end)) = upgrade.dropped_port else { return Some([before, b"https", rest].concat()) };
-    let after_scheme = upgrade.scheme_at.saturating_add(4);
-    let authority = rest.get(..distance(after_scheme, port))?;
-    let path = rest.get(distance(after_scheme, port_end)..)?;
-    Some([before, b"https", authority, path].concat())
+    let mut out = BytesMut::with_capacity(value.len().saturating_add(upgrades.len()));
+    Source { held: &[], piece: value, start: 0 }.splice(upgrades, offset(value.len()), &mut out);
+    Some(out.into())
 }
 
 #[derive(Debug)]
@@ -235,17 +260,7 @@ impl Engine {
         let len = distance(start, end);
         let mut source = Source { held: &self.held, piece, start };
         let mut out = BytesMut::with_capacity(len.saturating_add(upgrades.len()));
-        let mut at = start;
-        for upgrade in upgrades {
-            source.copy(at, upgrade.scheme_at, &mut out);
-            out.put_slice(b"https");
-            at = upgrade.scheme_at.saturating_add(4);
-            if let Some((port, port_end)) = upgrade.dropped_port {
-                source.copy(at, port, &mut out);
-                at = port_end;
-            }
-        }
-        source.copy(at, end, &mut out);
+        source.splice(upgrades, end, &mut out);
         if len < self.held.len() {
             self.held.drain(..len);
             self.held.extend_from_slice(piece);
@@ -267,6 +282,24 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Copies all up to `end`, with these upgrades, which are in order.
+    fn splice(&mut self, upgrades: Vec<Upgrade>, end: u64, out: &mut BytesMut) {
+        let mut at = self.start;
+        for upgrade in upgrades {
+            self.copy(at, upgrade.scheme_at, out);
+            out.put_slice(b"https");
+            at = upgrade.scheme_at.saturating_add(4);
+            if let Some(edit) = upgrade.port {
+                self.copy(at, edit.start, out);
+                if let Some(port) = edit.port {
+                    out.put_slice(format!(":{port}").as_bytes());
+                }
+                at = edit.end;
+            }
+        }
+        self.copy(at, end, out);
+    }
+
     fn copy(&mut self, from: u64, to: u64, out: &mut BytesMut) {
         let (from, to) = (distance(self.start, from), distance(self.start, to));
         let held = self.held.len();

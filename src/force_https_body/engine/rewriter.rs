@@ -18,17 +18,28 @@ use crate::wire::host::HostPort;
 #[derive(Debug)]
 pub(super) struct Upgrade {
     pub(super) scheme_at: u64,
-    /// The `:80` that has to go.
-    pub(super) dropped_port: Option<(u64, u64)>,
+    pub(super) port: Option<PortEdit>,
 }
 
-impl From<Head> for Upgrade {
-    fn from(head: Head) -> Self {
-        let dropped_port = match head.port {
-            UrlPort::Default { start, end } => Some((start, end)),
-            UrlPort::Absent | UrlPort::Explicit(_) => None,
+/// A port as it is written, with its colon, and what takes its place.
+#[derive(Debug)]
+pub(super) struct PortEdit {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// None: the port of https.
+    pub(super) port: Option<u16>,
+}
+
+impl Upgrade {
+    pub(super) fn new(head: Head, policy: &UpgradePolicy) -> Self {
+        let port = match head.port {
+            UrlPort::Written { port, start, end } => {
+                let secure = policy.secure_port(port);
+                (secure != Some(port)).then_some(PortEdit { start, end, port: secure })
+            }
+            UrlPort::Absent => None,
         };
-        Self { scheme_at: head.scheme_at, dropped_port }
+        Self { scheme_at: head.scheme_at, port }
     }
 }
 
@@ -374,7 +385,7 @@ impl Scan {
         if !is_admitted {
             return;
         }
-        let upgrade = Upgrade::from(head);
+        let upgrade = Upgrade::new(head, policy);
         let host = policy.on_rewrite.map(|_| host.to_string());
         let attribute = self.attribute;
         match (self.when, self.tag.says_so) {
