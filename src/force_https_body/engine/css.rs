@@ -28,7 +28,9 @@ enum State {
     Identifier {
         is_at_keyword: bool,
     },
-    Escape,
+    Escape {
+        is_at_keyword: bool,
+    },
     Slash,
     Comment,
     CommentStar,
@@ -64,7 +66,7 @@ impl Css {
                 if unit.byte == b'\\' {
                     // An escaped name is none that is looked for.
                     self.identifier.push(b'\\');
-                    self.state = State::Escape;
+                    self.state = State::Escape { is_at_keyword };
                     return None;
                 }
                 self.state = State::Tokens;
@@ -76,7 +78,7 @@ impl Css {
                 }
                 self.token(unit, url);
             }
-            State::Escape => self.state = State::Identifier { is_at_keyword: false },
+            State::Escape { is_at_keyword } => self.state = State::Identifier { is_at_keyword },
             State::Slash => {
                 self.state = if unit.byte == b'*' { State::Comment } else { State::Tokens };
                 if self.state == State::Tokens {
@@ -132,7 +134,7 @@ impl Css {
             b'\\' => {
                 self.identifier.clear();
                 self.identifier.push(b'\\');
-                self.state = State::Escape;
+                self.state = State::Escape { is_at_keyword: false };
             }
             b'/' => self.state = State::Slash,
             quote @ (b'"' | b'\'') => {
@@ -154,6 +156,8 @@ impl Css {
         self.rule = match self.identifier.as_bytes() {
             b"import" => Rule::Import,
             b"namespace" | b"document" | b"-moz-document" => Rule::Names,
+            // What the escape spells may be one of these.
+            name if name.contains(&b'\\') => Rule::Names,
             _ => Rule::Other,
         };
     }

@@ -6,7 +6,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    const CAPACITY: usize = 24;
+    const CAPACITY: usize = 28;
 
     pub(super) fn of(text: &[u8]) -> Self {
         let mut name = Self::default();

@@ -432,3 +432,80 @@ fn reports() {
     let mut upgrader = Upgrader::new(Arc::new(policy));
     assert_eq!(upgrader.push(Bytes::from_static(b"<img src=htt")), "<img src=htt");
 }
+
+#[test]
+fn the_longest_relations() {
+    for relation in FETCHED_RELATIONS {
+        let relation = std::str::from_utf8(relation).unwrap();
+        let page = format!("<link href=http://h/ rel={relation}><link rel='x {relation}' href=http://h/>");
+        assert_eq!(upgrade(&page), page.replace("http:", "https:"));
+    }
+}
+
+#[test]
+fn an_at_keyword_with_an_escape_may_be_namespace() {
+    for page in [
+        "<style>@n\\61mespace url(http://n/);</style>",
+        "<style>@\\6eamespace a \"http://n/\";</style>",
+        "<style>@nam\\espace url(\"http://n/\");</style>",
+    ] {
+        assert_eq!(upgrade(page), page);
+    }
+    let page = "<style>@n\\61mespace url(http://n/); a{b:url(http://h/)}</style>";
+    assert_eq!(upgrade(page), page.replace("http://h", "https://h"));
+}
+
+#[test]
+fn no_font_ends_the_svg_of_xhtml() {
+    let page = "<svg><font size='1'/><image href='http://h/'/></svg>";
+    let out = in_pieces(Upgrader::xhtml(UpgradePolicy::new()), [page.as_bytes()], 0);
+    assert_eq!(String::from_utf8(out).unwrap(), page.replace("http:", "https:"));
+}
+
+/// Floods of one thing, in one piece.
+#[test]
+fn time_grows_as_the_page_does() {
+    const LEN: usize = 1 << 16;
+    for (start, flood) in [
+        ("", "<"),
+        ("", "<a"),
+        ("", "</"),
+        ("", "<!--"),
+        ("", "<style>"),
+        ("", "<noscript>"),
+        ("", "http:<a "),
+        ("<style>", "<"),
+        ("<style>", "<a"),
+        ("<style>", "</s"),
+        ("<style>", "</style"),
+        ("<style>", "url("),
+        ("<style>", "url('"),
+        ("<style>", "a("),
+        ("<style>", "aaaa"),
+        ("<style>", "@"),
+        ("<style>", "\\"),
+        ("<title>", "</t"),
+        ("<script>", "<!--<script "),
+        ("<noscript>", "</noscrip"),
+        ("<svg><![CDATA[", "]"),
+        ("<img", " "),
+        ("<img ", "/"),
+        ("<img ", "a"),
+        ("<img ", "a "),
+        ("<img ", "a  ="),
+        ("<img ", "a='"),
+        ("<img src=", "&"),
+        ("<img src='http:", "/"),
+        ("<img src='http://", "&#"),
+        ("<img srcset='", "http://h/ 1x,"),
+        ("<link ", "href=http://h/ imagesrcset=http://h/ "),
+        ("<link imagesrcset='", "http://h/ 1x,"),
+    ] {
+        let page = Bytes::from([start, &flood.repeat(LEN / flood.len())].concat());
+        let begin = std::time::Instant::now();
+        let mut upgrader = Upgrader::new(UpgradePolicy::new());
+        upgrader.push(page);
+        upgrader.finish();
+        assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{flood:?} behind {start:?}");
+    }
+}

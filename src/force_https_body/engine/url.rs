@@ -136,7 +136,9 @@ impl UrlScan {
         match unit.byte {
             b'/' | b'\\' | b'?' | b'#' => return self.decide(),
             byte if is_dropped(byte) => return None,
-            b'@' => (self.host_at, self.colon) = (index.saturating_add(1), None),
+            b'@' => {
+                (self.host_at, self.colon, self.is_in_brackets) = (index.saturating_add(1), None, false);
+            }
             b'[' => self.is_in_brackets = true,
             b']' => self.is_in_brackets = false,
             b':' if !self.is_in_brackets => {
@@ -307,6 +309,19 @@ mod tests {
             ("http://a b/", "no host"),
             ("http://a%2fb/", "no host"),
             ("http://[::1/", "no host"),
+            ("http://[@h:80/", "h"),
+            ("http://]@h/", "h"),
+            ("http://u:[@h/", "h"),
+            // What browsers read as `localhost` and 127.0.0.1, or drop.
+            ("http://local\u{ad}host/", "no host"),
+            ("http://local%C2%ADhost/", "no host"),
+            ("http://\u{2113}ocalho\u{17f}t/", "no host"),
+            ("http://\u{1d4f5}\u{24de}calhost/", "no host"),
+            ("http://\u{2460}\u{2461}\u{2466}.0.0.1/", "no host"),
+            ("http://127.0.0.\u{1d7cf}/", "no host"),
+            ("http://\u{b9}27.0.0.1/", "no host"),
+            ("http://\u{200b}localhost/", "no host"),
+            ("http://\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}/", "\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}"),
         ] {
             assert_eq!(host_of(url).as_deref(), Some(host), "{url}");
         }
