@@ -135,7 +135,10 @@ impl FromStr for AllowedHosts {
 
     /// Reads patterns with commas or blanks between them, as in an environment variable.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text.split([',', ' ', '\t', '\n']).filter(|item| !item.is_empty()))
+        Self::parse(
+            text.split(|char: char| char == ',' || char.is_ascii_whitespace())
+                .filter(|item| !item.is_empty()),
+        )
     }
 }
 
@@ -274,7 +277,7 @@ mod tests {
         }
         let error = AllowedHosts::parse([""; 0]).unwrap_err();
         assert!(error.to_string().contains("none at all"), "{error}");
-        assert!("a.example, .b.example".parse::<AllowedHosts>().is_ok());
+        assert!("a.example, .b.example\r\nc.example".parse::<AllowedHosts>().is_ok());
         assert!(" ,".parse::<AllowedHosts>().is_err());
     }
 
