@@ -311,7 +311,7 @@ impl<'a> Public<'a> {
         match self.start {
             Start::Written(start) => out(start),
             // A callback takes all that is written.
-            Start::Origin(origin) => _ = write!(Text(out), "{origin}"),
+            Start::Origin(origin) => _ = origin.write_to(&mut Text(out)),
         }
         out(self.prefix.as_bytes());
         out(&self.below);
