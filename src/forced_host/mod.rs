@@ -43,8 +43,8 @@
 //!
 //! # Cost
 //!
-//! `fixed` and `sites` allocate the extensions alone. `allowed` allocates the host, too. Hosts are looked up by hash:
-//! the number of patterns and sites does not matter.
+//! `fixed` and `sites` allocate the extensions alone. `allowed` allocates the host, too, and `rewrite_host` two texts of it.
+//! Hosts are looked up by hash: the number of patterns and sites does not matter.
 //!
 //! # Deployment caveats
 //!
