@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -85,26 +85,16 @@ impl Paths {
 
     /// `None` stays as it is, here and below.
     fn rewritten(&self, name: &HeaderName, value: &[u8]) -> Option<HeaderValue> {
-        let mut length = 0_usize;
-        if !self.put(name, value, &mut |bytes| length = length.saturating_add(bytes.len())) {
-            return None;
-        }
-        // What is longer than it need be is allocated a second time on its way to `Bytes`.
-        let mut rewritten = Vec::with_capacity(length);
-        self.put(name, value, &mut |bytes| rewritten.extend_from_slice(bytes));
-        HeaderValue::from_maybe_shared(Bytes::from(rewritten)).ok()
-    }
-
-    /// Hands out the rewritten value piece by piece. `false` where nothing is rewritten.
-    fn put(&self, name: &HeaderName, value: &[u8], out: Out<'_>) -> bool {
         if *name == header::SET_COOKIE {
-            self.put_cookie(value, out)
+            written(|out| self.put_cookie(value, out))
         } else if *name == header::LINK {
-            put_spliced(value, link::references(value), |old| self.reference(old), out)
+            written(|out| put_spliced(value, link::references(value), |old| self.reference(old), out))
         } else if *name == header::REFRESH {
-            put_spliced(value, refresh::url(value), |old| self.reference(old), out)
+            written(|out| put_spliced(value, refresh::url(value), |old| self.reference(old), out))
         } else {
-            put_spliced(value, Some(0..value.len()), |old| self.reference(old), out)
+            // Read once, though it is written twice.
+            let reference = self.reference(value.trim_ascii())?;
+            written(|out| put_spliced(value, Some(0..value.len()), |_| Some(&reference), out))
         }
     }
 
@@ -312,7 +302,7 @@ impl<'a> Public<'a> {
         match self.start {
             Start::Written(start) => out(start),
             // A callback takes all that is written.
-            Start::Origin(origin) => _ = write!(Text(out), "{origin}"),
+            Start::Origin(origin) => _ = origin.write_to(&mut Text(out)),
         }
         out(self.prefix.as_bytes());
         out(&self.below);
@@ -331,12 +321,24 @@ impl Write for Text<'_> {
     }
 }
 
+/// What is put, or nothing where that is `false`. It is put twice: the first time for its length.
+fn written(put: impl Fn(Out<'_>) -> bool) -> Option<HeaderValue> {
+    let mut length = 0_usize;
+    if !put(&mut |bytes| length = length.saturating_add(bytes.len())) {
+        return None;
+    }
+    // What is longer than it need be is allocated a second time on its way to `Bytes`.
+    let mut written = Vec::with_capacity(length);
+    put(&mut |bytes| written.extend_from_slice(bytes));
+    HeaderValue::from_maybe_shared(Bytes::from(written)).ok()
+}
+
 /// Replaces the ranges, as far as there is a replacement for them; blanks around them stay. Hands out nothing and is
 /// `false` where nothing is replaced.
-fn put_spliced<'a>(
+fn put_spliced<'a, P: Borrow<Public<'a>>>(
     value: &'a [u8],
     ranges: impl IntoIterator<Item = Range<usize>>,
-    replace: impl Fn(&'a [u8]) -> Option<Public<'a>>,
+    replace: impl Fn(&'a [u8]) -> Option<P>,
     out: Out<'_>,
 ) -> bool {
     let mut copied = 0;
@@ -347,7 +349,7 @@ fn put_spliced<'a>(
         let Some(new) = replace(old) else { continue };
         let start = range.start.saturating_add(blanks);
         out(value.get(copied..start).unwrap_or_default());
-        new.put(out);
+        new.borrow().put(out);
         copied = start.saturating_add(old.len());
     }
     if copied > 0 {
