@@ -5,7 +5,7 @@
 
 use super::name::Name;
 use super::reference::Unit;
-use super::url::{Head, UrlScan};
+use super::url::{Head, UrlScan, is_around};
 
 /// Follows a style sheet, or the value of a `style` attribute.
 #[derive(Debug, Default)]
@@ -95,7 +95,11 @@ impl Css {
             }
             State::UrlStart => match unit.byte {
                 byte if byte.is_ascii_whitespace() => {}
-                quote @ (b'"' | b'\'') => self.open_text(quote, self.rule != Rule::Names, url),
+                quote @ (b'"' | b'\'') => {
+                    // A function like any other: a parenthesis closes it.
+                    self.depth = self.depth.saturating_add(1);
+                    self.open_text(quote, self.rule != Rule::Names, url);
+                }
                 _ => {
                     self.state = State::UnquotedUrl { is_escaped: false };
                     if self.rule != Rule::Names {
@@ -111,7 +115,7 @@ impl Css {
 
     /// The style sheet ends; an open URL counts (CSS Syntax, section 4.3.6).
     pub(super) fn end(&self, at: u64, url: &mut UrlScan) -> Option<Head> {
-        url.end(at, |byte| byte <= b' ')
+        url.end(at, is_around)
     }
 
     fn token(&mut self, unit: Unit, url: &mut UrlScan) {

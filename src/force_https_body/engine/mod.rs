@@ -21,7 +21,7 @@ use self::rewriter::{Rewriter, Upgrade};
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
 pub(in crate::force_https_body) use self::url::UrlPort;
-use self::url::UrlScan;
+use self::url::{UrlScan, is_around};
 use super::policy::UpgradePolicy;
 use crate::wire::host::HostPort;
 
@@ -129,7 +129,7 @@ pub(super) fn upgrade_url(
     let mut scan = UrlScan::default();
     scan.begin();
     let head = url.iter().zip(0..).find_map(|(byte, at)| scan.feed(Unit::literal(*byte, at)));
-    let head = head.or_else(|| scan.end(offset(url.len()), |byte| byte <= b' '))?;
+    let head = head.or_else(|| scan.end(offset(url.len()), is_around))?;
     if !policy.admits(&scan.host()?, head.port, own) {
         return None;
     }

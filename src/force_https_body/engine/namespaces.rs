@@ -13,7 +13,7 @@ pub(super) enum Namespace {
 
 /// The `svg` and `math` elements that are open, and the places inside of them that hold HTML again.
 ///
-/// HTML elements are not tracked: an end tag is taken to close what it names.
+/// HTML elements around them are not tracked: in foreign content, the end tag of one is taken to end it.
 #[derive(Debug)]
 pub(super) struct Namespaces {
     syntax: Syntax,
@@ -24,8 +24,15 @@ pub(super) struct Namespaces {
 struct Open {
     name: Name,
     content: Namespace,
-    /// No element was opened in it yet.
-    is_fresh: bool,
+    /// How many elements are open in it that are not tracked.
+    inside: u32,
+}
+
+impl Open {
+    /// The current node is no HTML element: it is this one, or foreign and inside of it.
+    fn is_foreign_inside(&self) -> bool {
+        self.content != Namespace::Html || self.inside == 0
+    }
 }
 
 /// Browsers nest no deeper.
@@ -49,7 +56,7 @@ impl Namespaces {
     }
 
     pub(super) fn allows_cdata(&self) -> bool {
-        self.open.last().is_some_and(|open| open.content != Namespace::Html || open.is_fresh)
+        self.open.last().is_some_and(Open::is_foreign_inside)
     }
 
     /// The namespace of the element that a start tag opens.
@@ -57,8 +64,11 @@ impl Namespaces {
         if self.syntax == Syntax::Html && self.current() != Namespace::Html && breaks_out(name) {
             self.break_out();
         }
+        let is_in_annotation =
+            || self.open.last().is_some_and(|open| open.name.is(b"annotation-xml") && open.inside == 0);
         match (self.current(), name.as_bytes()) {
-            (Namespace::Html | Namespace::MathMl, b"svg") => Namespace::Svg,
+            (Namespace::Html, b"svg") => Namespace::Svg,
+            (Namespace::MathMl, b"svg") if is_in_annotation() => Namespace::Svg,
             (Namespace::Html, b"math") => Namespace::MathMl,
             (current, _) => current,
         }
@@ -71,48 +81,73 @@ impl Namespaces {
         }
     }
 
-    pub(super) fn start_tag_end(
-        &mut self,
-        name: &Name,
-        namespace: Namespace,
-        is_html_annotation: bool,
-        is_self_closing: bool,
-    ) {
-        if let Some(open) = self.open.last_mut() {
-            open.is_fresh = false;
-        }
-        if is_self_closing && namespace != Namespace::Html {
-            return;
-        }
+    /// An element that has an end tag to come was opened.
+    pub(super) fn open(&mut self, name: &Name, namespace: Namespace, is_html_annotation: bool) {
         let content = match (namespace, name.as_bytes()) {
-            (Namespace::Svg, b"svg") => Namespace::Svg,
-            (Namespace::MathMl, b"math") => Namespace::MathMl,
-            (Namespace::Svg, b"foreignobject" | b"desc" | b"title") => Namespace::Html,
-            (Namespace::MathMl, b"mi" | b"mo" | b"mn" | b"ms" | b"mtext") => Namespace::Html,
-            (Namespace::MathMl, b"annotation-xml") if is_html_annotation => Namespace::Html,
-            _ => return,
+            (Namespace::Svg, b"svg") => Some(Namespace::Svg),
+            (Namespace::MathMl, b"math") => Some(Namespace::MathMl),
+            (Namespace::Svg, b"foreignobject" | b"desc" | b"title") => Some(Namespace::Html),
+            (Namespace::MathMl, b"mi" | b"mo" | b"mn" | b"ms" | b"mtext") => Some(Namespace::Html),
+            (Namespace::MathMl, b"annotation-xml") if is_html_annotation => Some(Namespace::Html),
+            (Namespace::MathMl, b"annotation-xml") => Some(Namespace::MathMl),
+            _ => None,
         };
-        if self.open.len() < MAX_DEPTH {
-            self.open.push(Open { name: *name, content, is_fresh: true });
+        if let Some(content) = content.filter(|_| self.open.len() < MAX_DEPTH) {
+            self.open.push(Open { name: *name, content, inside: 0 });
+        } else if let Some(top) = self.open.last_mut() {
+            top.inside = top.inside.saturating_add(1);
         }
     }
 
     pub(super) fn end_tag(&mut self, name: &Name) {
-        let Some(top) = self.open.last() else { return };
-        if top.name.is(name.as_bytes()) {
-            self.open.pop();
-        } else if top.content != Namespace::Html {
-            // Such an element cannot stand in foreign content: it is an HTML element around it that ends.
-            if self.syntax == Syntax::Html && breaks_out(name) && !name.is(b"body") && !name.is(b"head") {
-                self.break_out();
+        let mut is_foreign = self.open.last().is_some_and(Open::is_foreign_inside);
+        for depth in (0..self.open.len()).rev() {
+            let Some(open) = self.open.get(depth) else { return };
+            if open.name.is(name.as_bytes()) {
+                return self.open.truncate(depth);
             }
-        } else if top.is_fresh {
-            let below = self.open.len().saturating_sub(2);
-            if self.open.get(below).is_some_and(|open| open.name.is(name.as_bytes())) {
-                self.open.truncate(below);
+            let around = depth.checked_sub(1).and_then(|depth| self.open.get(depth));
+            is_foreign &= around.is_some_and(Open::is_foreign_inside);
+            if !is_foreign {
+                break;
             }
         }
+        if self.syntax == Syntax::Html && self.current() != Namespace::Html && ends_html(name) {
+            self.break_out();
+        }
+        if let Some(top) = self.open.last_mut() {
+            top.inside = top.inside.saturating_sub(1);
+        }
     }
+}
+
+/// Foreign content has no such elements: it is an HTML element around it that ends.
+fn ends_html(name: &Name) -> bool {
+    const NAMES: &[&[u8]] = &[
+        b"address",
+        b"article",
+        b"aside",
+        b"button",
+        b"caption",
+        b"fieldset",
+        b"figcaption",
+        b"figure",
+        b"footer",
+        b"form",
+        b"header",
+        b"label",
+        b"main",
+        b"nav",
+        b"section",
+        b"tbody",
+        b"td",
+        b"template",
+        b"tfoot",
+        b"th",
+        b"thead",
+        b"tr",
+    ];
+    NAMES.contains(&name.as_bytes()) || (breaks_out(name) && !name.is(b"body") && !name.is(b"head"))
 }
 
 fn breaks_out(name: &Name) -> bool {

@@ -213,6 +213,12 @@ fn named(name: &[u8], has_semicolon: bool) -> Option<u8> {
 mod tests {
     use super::*;
 
+    impl References {
+        pub(in super::super) fn state_name(&self) -> String {
+            format!("{:?}", self.state)
+        }
+    }
+
     fn decode(text: &str) -> (String, Vec<Unit>) {
         let (mut references, mut units) = (References::default(), Vec::new());
         for (at, byte) in text.bytes().enumerate() {

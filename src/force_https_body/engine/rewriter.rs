@@ -8,7 +8,7 @@ use super::refresh::Refresh;
 use super::srcset::Srcset;
 use super::targets::{FETCHED_RELATIONS, Kind, When, bit, target};
 use super::tokenizer::{Content, Sink, Syntax};
-use super::url::{Head, UrlPort, UrlScan};
+use super::url::{Head, UrlPort, UrlScan, is_around};
 use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
 use crate::wire::host::HostPort;
 
@@ -37,7 +37,8 @@ pub(super) struct Rewriter {
     namespaces: Namespaces,
     /// How deep the `noscript` stands that is open.
     noscript_depth: Option<usize>,
-    base_was_seen: bool,
+    /// The next end tag is that of the element that holds the text.
+    is_text_open: bool,
     references: References,
     scan: Scan,
 }
@@ -88,7 +89,7 @@ impl Rewriter {
             syntax,
             namespaces: Namespaces::new(syntax),
             noscript_depth: None,
-            base_was_seen: false,
+            is_text_open: false,
             references: References::default(),
             scan: Scan {
                 own_host,
@@ -178,24 +179,14 @@ impl Sink for Reading<'_> {
     }
 
     fn attribute(&mut self, name: &Name) -> bool {
-        let Rewriter { scan, base_was_seen, namespaces, .. } = &mut *self.rewriter;
+        let Rewriter { scan, .. } = &mut *self.rewriter;
         let (element, targets) = (scan.tag.name.as_bytes(), self.policy.targets);
-        let is_in_svg = namespaces.depth() > 0;
-        // Which end tags close a place of HTML in SVG hangs on elements that are not tracked: an `image` there may
-        // be of either kind, and `href` of the one that is an `img` means nothing.
-        let as_svg =
-            || target(Namespace::Svg, element, name, targets).filter(|_| is_in_svg && element == b"image");
-        let Some(target) = target(scan.tag.namespace, element, name, targets).or_else(as_svg) else {
-            return false;
-        };
+        let Some(target) = target(scan.tag.namespace, element, name, targets) else { return false };
         let bit = bit(name.as_bytes());
         if scan.tag.seen & bit != 0 {
             return false;
         }
         scan.tag.seen |= bit;
-        if target.when == When::OwnHost && std::mem::replace(base_was_seen, true) {
-            return false;
-        }
         scan.begin(target.kind, target.when, *name);
         self.rewriter.references = References::default();
         true
@@ -214,17 +205,24 @@ impl Sink for Reading<'_> {
     }
 
     fn start_tag_end(&mut self, is_self_closing: bool) -> Content {
-        let Rewriter { namespaces, scan, noscript_depth, syntax, .. } = &mut *self.rewriter;
+        let Rewriter { namespaces, scan, noscript_depth, is_text_open, syntax, .. } = &mut *self.rewriter;
         scan.waiting.clear();
         let tag = &scan.tag;
         if tag.namespace != Namespace::Html && tag.is_styled_font {
             namespaces.break_out();
         }
-        namespaces.start_tag_end(&tag.name, tag.namespace, tag.is_html_annotation, is_self_closing);
         let content = match (*syntax, tag.namespace) {
             (Syntax::Html, Namespace::Html) => content_of(&tag.name),
             _ => Content::Markup,
         };
+        *is_text_open = !matches!(content, Content::Markup | Content::Noscript);
+        let has_end = match (*syntax, tag.namespace) {
+            (Syntax::Html, Namespace::Html) => !*is_text_open && !is_void(&tag.name),
+            _ => !is_self_closing,
+        };
+        if has_end {
+            namespaces.open(&tag.name, tag.namespace, tag.is_html_annotation);
+        }
         if content == Content::Noscript {
             noscript_depth.get_or_insert(namespaces.depth());
         }
@@ -239,8 +237,10 @@ impl Sink for Reading<'_> {
 
     fn end_tag(&mut self, name: &Name, at: u64) {
         self.end_style(at);
-        let Rewriter { namespaces, noscript_depth, .. } = &mut *self.rewriter;
-        namespaces.end_tag(name);
+        let Rewriter { namespaces, noscript_depth, is_text_open, .. } = &mut *self.rewriter;
+        if !std::mem::take(is_text_open) {
+            namespaces.end_tag(name);
+        }
         if name.is(b"noscript")
             && let Some(depth) = noscript_depth.take()
         {
@@ -316,7 +316,7 @@ impl Scan {
 
     fn end(&mut self, at: u64, policy: &UpgradePolicy) {
         let head = match self.kind.take() {
-            Some(Kind::Url) => self.url.end(at, |byte| byte <= b' '),
+            Some(Kind::Url) => self.url.end(at, is_around),
             Some(Kind::Srcset) => self.srcset.end(at, &mut self.url),
             Some(Kind::Css) => self.css.end(at, &mut self.url),
             Some(Kind::Refresh) => self.refresh.end(at, &mut self.url),
@@ -388,6 +388,31 @@ impl Scan {
             self.upgrades.push(upgrade);
         }
     }
+}
+
+fn is_void(name: &Name) -> bool {
+    matches!(
+        name.as_bytes(),
+        b"area"
+            | b"base"
+            | b"basefont"
+            | b"bgsound"
+            | b"br"
+            | b"col"
+            | b"embed"
+            | b"frame"
+            | b"hr"
+            | b"image"
+            | b"img"
+            | b"input"
+            | b"keygen"
+            | b"link"
+            | b"meta"
+            | b"param"
+            | b"source"
+            | b"track"
+            | b"wbr"
+    )
 }
 
 fn content_of(name: &Name) -> Content {

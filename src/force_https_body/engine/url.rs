@@ -92,7 +92,7 @@ impl UrlScan {
         self.release(unit.end);
         match self.state {
             State::Lead => match unit.byte {
-                ..=b' ' => {}
+                byte if is_around(byte) => {}
                 b'h' | b'H' if unit.is_literal() => (self.state, self.start) = (State::Scheme(1), unit.start),
                 _ => self.abandon(),
             },
@@ -177,6 +177,11 @@ impl UrlScan {
         let end = self.colon.map_or(self.authority.len(), |colon| colon.index);
         self.authority.get(self.host_at..end).unwrap_or_default()
     }
+}
+
+/// What a URL parser takes off both ends. A NUL in markup or CSS is U+FFFD by then.
+pub(super) fn is_around(byte: u8) -> bool {
+    matches!(byte, 1..=b' ')
 }
 
 /// What a URL parser takes out wherever it stands.
@@ -274,7 +279,7 @@ mod tests {
         let mut scan = UrlScan::default();
         scan.begin();
         let fed = text.bytes().enumerate().find_map(|(at, byte)| scan.feed(Unit::literal(byte, at as u64)));
-        let head = fed.or_else(|| scan.end(text.len() as u64, |byte| byte <= b' '))?;
+        let head = fed.or_else(|| scan.end(text.len() as u64, is_around))?;
         Some((head, scan.host().map_or("no host".to_owned(), |host| host.to_string())))
     }
 
@@ -331,6 +336,7 @@ mod tests {
             "http://?",
             "http://:80/",
             "http://u@/",
+            "\0http://h/",
             "http://h:8x/",
             "http://h:65536/",
         ] {

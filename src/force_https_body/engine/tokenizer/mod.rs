@@ -463,3 +463,6 @@ fn up_to(bytes: &[u8], end: Option<usize>) -> &[u8] {
 fn ends_tag_name(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>')
 }
+
+#[cfg(test)]
+mod conformance;

@@ -1,0 +1,179 @@
+//! ForceHttpsBody's engine against what browsers, by their parsers, make of the same page.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use tower_proxied::force_https_body::{UpgradePolicy, Upgrader};
+use tower_proxied::wire::host::HostPort;
+
+use self::dom::{Scripting, dom};
+use self::lol::Found;
+use self::twin::{OWN_HOST, Urls};
+
+#[path = "force_https_conformance/corpus.rs"]
+mod corpus;
+#[path = "force_https_conformance/dom.rs"]
+mod dom;
+#[path = "force_https_conformance/lol.rs"]
+mod lol;
+#[path = "force_https_conformance/pages.rs"]
+mod pages;
+#[path = "force_https_conformance/twin.rs"]
+mod twin;
+
+fn upgrade<'a>(upgrader: Upgrader, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut upgrader = upgrader.own_host(HostPort::parse(OWN_HOST.as_bytes()).unwrap());
+    let mut out = Vec::new();
+    for piece in pieces {
+        out.extend_from_slice(&upgrader.push(Bytes::copy_from_slice(piece)));
+    }
+    out.extend_from_slice(&upgrader.finish());
+    assert!(upgrader.is_drained());
+    String::from_utf8(out).unwrap()
+}
+
+/// What the engine finds on a page, as it reports it.
+fn found(page: &str) -> Vec<Found> {
+    thread_local!(static SEEN: RefCell<Vec<(Found, u64)>> = const { RefCell::new(Vec::new()) });
+    let policy = UpgradePolicy::new().on_rewrite(|rewrite| {
+        let found = Found {
+            element: rewrite.element.to_owned(),
+            attribute: rewrite.attribute.to_owned(),
+            key: rewrite.host.to_lowercase(),
+        };
+        SEEN.with_borrow_mut(|seen| seen.push((found, rewrite.offset)));
+    });
+    upgrade(Upgrader::new(policy), [page.as_bytes()]);
+    let of_css = |found: &Found| found.attribute.is_empty() || found.attribute == "style";
+    let seen = SEEN.take().into_iter().map(|(found, at)| {
+        let key = if of_css(&found) { found.key.clone() } else { at.to_string() };
+        Found { key, ..found }
+    });
+    let mut seen: Vec<Found> = seen.collect();
+    seen.sort();
+    seen
+}
+
+/// Why lol_html does not find what we find.
+fn explain(page: &str, found: &Found) -> Option<&'static str> {
+    let at = found.key.parse::<usize>().ok();
+    if found.key == "pixel.shop.example" || at.is_some_and(|at| is_in_noscript(&page[..at])) {
+        return Some("the content of noscript is raw text to lol_html");
+    }
+    if at.is_some_and(|at| page[at + 4..].starts_with('&')) {
+        return Some("lol_html does not decode references");
+    }
+    None
+}
+
+fn is_in_noscript(before: &str) -> bool {
+    before.matches("<noscript").count() > before.matches("</noscript").count()
+}
+
+fn differs_from_lol_html(most: usize) {
+    let mut pages = corpus::generated();
+    pages.extend(corpus::installed(most));
+    let (mut count, mut bytes, mut same) = (0, 0, 0);
+    let mut explained = BTreeMap::new();
+    for (name, page) in pages {
+        // As it is, and as it would be with absolute URLs.
+        let absolute = page.replace("src=\"", "src=\"http://h.example/").replace("href=\"", "href=\"http://h.example/");
+        for page in [page, absolute] {
+            let (ours, theirs) = (found(&page), lol::found(&page));
+            for only in theirs.iter().filter(|found| !ours.contains(found)) {
+                panic!("{name}: only lol_html finds {only:?}");
+            }
+            for found in &ours {
+                if theirs.contains(found) {
+                    same += 1;
+                } else if let Some(reason) = explain(&page, found) {
+                    *explained.entry(reason).or_insert(0) += 1;
+                } else {
+                    panic!("{name}: lol_html does not find {found:?}");
+                }
+            }
+            (count, bytes) = (count + 1, bytes + page.len());
+        }
+    }
+    println!("{count} pages, {bytes} bytes: {same} rewrites as with lol_html; besides: {explained:?}");
+    assert!(same > 1_000, "{same}");
+}
+
+#[test]
+fn rewrites_are_those_of_lol_html() {
+    differs_from_lol_html(500_000);
+}
+
+#[test]
+#[ignore = "takes minutes without optimisation"]
+fn rewrites_are_those_of_lol_html_on_all_that_is_installed() {
+    differs_from_lol_html(50_000_000);
+}
+
+fn html() -> Upgrader {
+    Upgrader::new(UpgradePolicy::new())
+}
+
+fn assert_tree_is_upgraded(page: &str) {
+    let out = upgrade(html(), [page.as_bytes()]);
+    for scripting in [Scripting::Off, Scripting::On] {
+        let (seen, due) = (dom(&out, scripting, Urls::AsWritten), dom(page, scripting, Urls::Upgraded));
+        if let Some((seen, due)) = seen.iter().zip(&due).find(|(seen, due)| seen != due) {
+            panic!("scripting {scripting:?}\nin   {page:?}\nout  {out:?}\nseen {seen}\ndue  {due}");
+        }
+        assert_eq!(seen.len(), due.len());
+    }
+}
+
+fn laws(cases: u32) {
+    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..ProptestConfig::default() };
+    proptest!(config, |(page in pages::page(), cuts in prop::collection::vec(any::<Index>(), 0..4))| {
+        assert_tree_is_upgraded(&page);
+        let whole = upgrade(html(), [page.as_bytes()]);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(page.len() + 1)).collect();
+        cuts.extend([0, page.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|cut| &page.as_bytes()[cut[0]..cut[1]]);
+        prop_assert_eq!(&upgrade(html(), pieces), &whole, "cut at {:?}", cuts);
+        prop_assert_eq!(&upgrade(html(), page.as_bytes().chunks(1)), &whole, "byte by byte");
+        prop_assert_eq!(&upgrade(html(), [whole.as_bytes()]), &whole, "twice");
+    });
+}
+
+#[test]
+fn the_tree_of_the_output_is_the_upgraded_tree() {
+    laws(1_024);
+}
+
+#[test]
+#[ignore = "takes minutes without optimisation"]
+fn the_tree_of_the_output_is_the_upgraded_tree_a_hundred_thousand_times() {
+    laws(100_000);
+}
+
+/// The vector `split-all`, with what html5ever makes of its last element.
+#[test]
+fn an_image_in_the_title_of_an_svg_is_an_img() {
+    let page = concat!(
+        "<p a=\"1\">t</p><!-- c --><script>if(a<b){}</script><style>a{b:url(http://h/a)}</style>",
+        "<link href=http://h/c rel=stylesheet><img alt=\"\u{e9}>\" srcset=\"http://h/1 1x, http://h/2 2x\" ",
+        "src='HTTP://h:80/x'><![CDATA[ > ]]><svg><title><image href=\"http://h/y\"/></title></svg>",
+    );
+    let tree = dom(page, Scripting::Off, Urls::AsWritten);
+    assert!(tree.iter().any(|line| line.trim() == "<http://www.w3.org/1999/xhtml img href=\"http://h/y\""), "{tree:?}");
+    let expected = page
+        .replace("url(http:", "url(https:")
+        .replace("href=http:", "href=https:")
+        .replace("http://h/1", "https://h/1")
+        .replace("http://h/2", "https://h/2")
+        .replace("HTTP://h:80", "https://h");
+    assert_tree_is_upgraded(page);
+    for at in 0..=page.len() {
+        let (start, rest) = page.as_bytes().split_at(at);
+        assert_eq!(upgrade(html(), [start, rest]), expected, "cut at {at}");
+    }
+    assert_eq!(upgrade(html(), page.as_bytes().chunks(1)), expected);
+}
