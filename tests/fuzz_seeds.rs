@@ -25,6 +25,11 @@ fn forwarded_for_layer() {
     replay("forwarded_for_layer", checks::forwarded_for_layer);
 }
 
+#[test]
+fn upgrader() {
+    replay("upgrader", checks::upgrader);
+}
+
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut count = 0;

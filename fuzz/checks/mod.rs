@@ -3,6 +3,7 @@
 mod inner;
 mod reference;
 mod scenario;
+mod upgrader;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
@@ -16,6 +17,7 @@ use tower_proxied::wire::node::Node;
 use self::inner::inner;
 use self::reference::{Said, read_element, read_forwarded, trim};
 use self::scenario::{SCENARIOS, Scenario};
+pub use self::upgrader::upgrader;
 
 /// A node reads as the standard library reads addresses, and reads the same once it is printed.
 pub fn node(data: &[u8]) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use lol_html::{RewriteStrSettings, element, rewrite_str, text};
 
-use super::twin::{self, Space, Urls};
+use super::twin::{self, Space};
 
 /// A URL that is upgraded: where its scheme stands, or in CSS which host it names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

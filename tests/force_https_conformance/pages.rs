@@ -44,12 +44,12 @@ fn url(is_decoded: bool) -> BoxedStrategy<String> {
         .boxed()
 }
 
-fn padded_url() -> BoxedStrategy<String> {
+pub(crate) fn padded_url() -> BoxedStrategy<String> {
     let pad = || some(&["", "", "", "", " ", "\n\t", "\x0c", "\u{1}", "&#32;", "\0", "\u{a0}", "x"]);
     joined(vec![pad(), url(true), pad()])
 }
 
-fn srcset() -> BoxedStrategy<String> {
+pub(crate) fn srcset() -> BoxedStrategy<String> {
     let candidate = joined(vec![
         some(&["", " ", ",", ", "]),
         url(true),
@@ -59,7 +59,7 @@ fn srcset() -> BoxedStrategy<String> {
 }
 
 /// Of a style sheet, or of the value of an attribute.
-fn css(is_decoded: bool) -> BoxedStrategy<String> {
+pub(crate) fn css(is_decoded: bool) -> BoxedStrategy<String> {
     let url = || url(false).prop_map(|url| url.replace('\\', "/")).boxed();
     let raw = joined(vec![some(&["url(", "URL(", "url( ", "url(\n"]), url(), some(&[")", " )", "\n)"])]);
     let function = joined(vec![some(&["url(\"", "url( \""]), url(), some(&["\")", "\" )"])]);
@@ -87,7 +87,7 @@ fn css(is_decoded: bool) -> BoxedStrategy<String> {
     sheet.prop_map(move |sheet| if is_decoded { sheet.replace('"', "&quot;") } else { sheet }).boxed()
 }
 
-fn rel() -> BoxedStrategy<String> {
+pub(crate) fn rel() -> BoxedStrategy<String> {
     let word = some(&["icon", "stylesheet", "STYLESHEET", "canonical", "alternate", "preload", "iconic", "next", "&#105;con"]);
     vec(word, 0..3).prop_map(|words| words.join(" ")).boxed()
 }
@@ -205,7 +205,8 @@ fn foreign() -> BoxedStrategy<String> {
     .boxed();
     leaf.prop_recursive(4, 24, 4, |inner| {
         let inside = vec(inner.clone(), 0..3).prop_map(|all| all.concat()).boxed();
-        let html = vec(prop_oneof![3 => well_nested_html(inside.clone()), 1 => inner], 0..3)
+        let nested = joined(vec![some(&["<svg>"]), inside.clone(), some(&["</svg>"])]);
+        let html = vec(prop_oneof![3 => well_nested_html(nested.clone()), 1 => nested], 0..3)
             .prop_map(|all| all.concat())
             .boxed();
         let element = |open: &'static str, inside: &BoxedStrategy<String>| {

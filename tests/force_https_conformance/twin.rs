@@ -57,7 +57,7 @@ fn is_fetched(attributes: &[(String, String)]) -> bool {
 }
 
 pub(crate) fn url(text: &str) -> String {
-    upgrade(text, |host| {
+    upgrade(text, |host, _| {
         let is_local = host == "localhost" || host.ends_with(".localhost");
         !is_local && host.parse::<IpAddr>().is_err()
     })
@@ -65,12 +65,10 @@ pub(crate) fn url(text: &str) -> String {
 
 fn base(text: &str) -> String {
     // With another port it is another origin.
-    let upgraded = upgrade(text, |host| host == OWN_HOST);
-    let is_default = upgraded.split("://").nth(1).is_none_or(|rest| !rest.split('/').next().unwrap().contains(':'));
-    if is_default { upgraded } else { text.to_owned() }
+    upgrade(text, |host, has_port| host == OWN_HOST && !has_port)
 }
 
-fn upgrade(text: &str, admits: impl Fn(&str) -> bool) -> String {
+fn upgrade(text: &str, admits: impl Fn(&str, bool) -> bool) -> String {
     let lead = text.len() - text.trim_start_matches(|char| char <= ' ').len();
     let Some((scheme, rest)) = text[lead..].split_once(':') else { return text.to_owned() };
     let slashes = rest.len() - rest.trim_start_matches(['/', '\\', '\t', '\n', '\r']).len();
@@ -90,16 +88,16 @@ fn upgrade(text: &str, admits: impl Fn(&str) -> bool) -> String {
     let plain = |text: &str| text.replace(['\t', '\n', '\r'], "");
     let name = plain(host).to_lowercase();
     let digits = plain(port);
-    let port = match digits.trim_start_matches(':') {
-        "" => port,
+    let (port, has_port) = match digits.trim_start_matches(':') {
+        "" => (port, false),
         digits => match digits.parse::<u16>() {
-            Ok(80) => port.trim_start_matches(|char: char| ":0123456789\t\n\r".contains(char)),
-            Ok(_) => port,
+            Ok(80) => (port.trim_start_matches(|char: char| ":0123456789\t\n\r".contains(char)), false),
+            Ok(_) => (port, true),
             Err(_) => return text.to_owned(),
         },
     };
-    let is_of_name = |char: char| char.is_alphanumeric() || "-_.".contains(char);
-    if name.is_empty() || !name.chars().all(is_of_name) || !admits(name.trim_end_matches('.')) {
+    let is_of_name = |char: char| char.is_alphanumeric() || "-_.".contains(char) || !char.is_ascii();
+    if name.is_empty() || !name.chars().all(is_of_name) || !admits(name.trim_end_matches('.'), has_port) {
         return text.to_owned();
     }
     [&text[..lead], "https:", slashes, &authority[..host_at], host, port, tail].concat()
@@ -231,6 +229,10 @@ impl Sheet {
                 Token::CloseCurlyBracket => {
                     self.rule = Rule::Other;
                     self.out.push_str("stray } ");
+                }
+                broken @ (Token::BadString(_) | Token::BadUrl(_)) => {
+                    self.out.push_str(&format!("{broken:?} "));
+                    self.rule = if self.rule == Rule::Import { Rule::Other } else { self.rule };
                 }
                 other => self.out.push_str(&format!("{other:?} ")),
             }

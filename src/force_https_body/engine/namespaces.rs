@@ -13,7 +13,7 @@ pub(super) enum Namespace {
 
 /// The `svg` and `math` elements that are open, and the places inside of them that hold HTML again.
 ///
-/// HTML elements around them are not tracked: in foreign content, the end tag of one is taken to end it.
+/// All other elements are counted, not tracked: an end tag is taken to close what it names.
 #[derive(Debug)]
 pub(super) struct Namespaces {
     syntax: Syntax,
@@ -26,13 +26,6 @@ struct Open {
     content: Namespace,
     /// How many elements are open in it that are not tracked.
     inside: u32,
-}
-
-impl Open {
-    /// The current node is no HTML element: it is this one, or foreign and inside of it.
-    fn is_foreign_inside(&self) -> bool {
-        self.content != Namespace::Html || self.inside == 0
-    }
 }
 
 /// Browsers nest no deeper.
@@ -56,7 +49,7 @@ impl Namespaces {
     }
 
     pub(super) fn allows_cdata(&self) -> bool {
-        self.open.last().is_some_and(Open::is_foreign_inside)
+        self.open.last().is_some_and(|open| open.content != Namespace::Html || open.inside == 0)
     }
 
     /// The namespace of the element that a start tag opens.
@@ -100,15 +93,12 @@ impl Namespaces {
     }
 
     pub(super) fn end_tag(&mut self, name: &Name) {
-        let mut is_foreign = self.open.last().is_some_and(Open::is_foreign_inside);
         for depth in (0..self.open.len()).rev() {
             let Some(open) = self.open.get(depth) else { return };
             if open.name.is(name.as_bytes()) {
                 return self.open.truncate(depth);
             }
-            let around = depth.checked_sub(1).and_then(|depth| self.open.get(depth));
-            is_foreign &= around.is_some_and(Open::is_foreign_inside);
-            if !is_foreign {
+            if open.inside > 0 {
                 break;
             }
         }

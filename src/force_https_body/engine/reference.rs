@@ -20,7 +20,7 @@ impl Unit {
 }
 
 /// Decodes a value as it arrives. Numeric references are decoded all, named ones only where they stand for a
-/// character that ends or divides a URL; the others pass as they are written.
+/// character of ASCII; the others pass as they are written.
 #[derive(Debug, Default)]
 pub(super) struct References {
     state: State,
@@ -46,7 +46,7 @@ enum State {
     },
 }
 
-const MAX_NAME: usize = 12;
+const MAX_NAME: usize = 16;
 
 /// With the name that needs no semicolon.
 const NAMED: &[(&[u8], u8, bool)] = &[
@@ -80,6 +80,21 @@ const NAMED: &[(&[u8], u8, bool)] = &[
     (b"lbrack", b'[', false),
     (b"rsqb", b']', false),
     (b"rbrack", b']', false),
+    (b"excl", b'!', false),
+    (b"dollar", b'$', false),
+    (b"ast", b'*', false),
+    (b"midast", b'*', false),
+    (b"plus", b'+', false),
+    (b"Hat", b'^', false),
+    (b"grave", b'`', false),
+    (b"DiacriticalGrave", b'`', false),
+    (b"lcub", b'{', false),
+    (b"lbrace", b'{', false),
+    (b"vert", b'|', false),
+    (b"verbar", b'|', false),
+    (b"VerticalLine", b'|', false),
+    (b"rcub", b'}', false),
+    (b"rbrace", b'}', false),
 ];
 
 impl References {
@@ -250,6 +265,26 @@ mod tests {
         ] {
             assert_eq!(decode(text).0, decoded, "{text}");
         }
+    }
+
+    #[test]
+    fn knows_each_name_of_an_ascii_character() {
+        let known: std::collections::BTreeMap<&[u8], u8> =
+            NAMED.iter().map(|(name, byte, _)| (*name, *byte)).collect();
+        let mut due = std::collections::BTreeMap::new();
+        for (name, (first, second)) in html5ever::data::NAMED_ENTITIES.entries() {
+            let Some(bare) = name.strip_suffix(';') else {
+                if let Some((_, _, stands_alone)) = NAMED.iter().find(|(known, _, _)| *known == name.as_bytes()) {
+                    // The table holds the beginnings of names too, as nothing.
+                    assert_eq!(*stands_alone, *first != 0, "{name}");
+                }
+                continue;
+            };
+            if let (1..=0x7f, 0) = (*first, *second) {
+                due.insert(bare.as_bytes(), *first as u8);
+            }
+        }
+        assert_eq!(known, due);
     }
 
     #[test]
