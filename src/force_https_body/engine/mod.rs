@@ -3,6 +3,7 @@
 mod css;
 mod name;
 mod namespaces;
+mod plain;
 mod reference;
 mod refresh;
 mod rewriter;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use self::plain::{plain, scheme_at};
 use self::reference::Unit;
 use self::rewriter::{Rewriter, Upgrade};
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
@@ -196,6 +198,7 @@ impl Engine {
     }
 
     fn whole(mut self, page: &[u8], policy: &UpgradePolicy) -> Option<Bytes> {
+        scheme_at(page)?;
         self.read(page, policy);
         let end = self.end(policy);
         (!self.rewriter.upgrades().is_empty()).then(|| self.write(page, end))
@@ -215,7 +218,24 @@ impl Engine {
         if self.byte_order_mark == ByteOrderMark::Utf16 {
             self.tokenizer.pass(bytes.len());
         } else {
-            self.tokenizer.read(bytes, &mut self.rewriter.with(policy));
+            self.read_markup(bytes, policy);
+        }
+    }
+
+    fn read_markup(&mut self, bytes: &[u8], policy: &UpgradePolicy) {
+        let (mut at, mut scheme) = (0_usize, 0);
+        while at < bytes.len() {
+            if self.tokenizer.is_between_tags() && self.rewriter.is_in_plain_html() {
+                if scheme <= at {
+                    let next = bytes.get(at..).and_then(scheme_at);
+                    scheme = next.map_or(bytes.len(), |next| at.saturating_add(next));
+                }
+                let passed = plain(bytes.get(at..scheme).unwrap_or_default(), self.syntax);
+                self.tokenizer.pass(passed);
+                at = at.saturating_add(passed);
+            }
+            let rest = bytes.get(at..).unwrap_or_default();
+            at = at.saturating_add(self.tokenizer.read(rest, &mut self.rewriter.with(policy)));
         }
     }
 

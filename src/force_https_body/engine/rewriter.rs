@@ -119,6 +119,11 @@ impl Rewriter {
         &mut self.scan.upgrades
     }
 
+    /// Nothing is open but elements of HTML that hold markup.
+    pub(super) fn is_in_plain_html(&self) -> bool {
+        self.namespaces.depth() == 0 && self.noscript_depth.is_none() && !self.scan.is_in_style
+    }
+
     /// The first byte that must wait. Nothing waits longer than its bound.
     pub(super) fn undecided_from(&mut self, at: u64, policy: &UpgradePolicy) -> Option<u64> {
         self.scan.url.release(at);
@@ -415,7 +420,7 @@ fn is_void(name: &Name) -> bool {
     )
 }
 
-fn content_of(name: &Name) -> Content {
+pub(super) fn content_of(name: &Name) -> Content {
     match name.as_bytes() {
         b"title" | b"textarea" | b"style" | b"xmp" | b"iframe" | b"noembed" | b"noframes" => Content::Text,
         b"script" => Content::Script,

@@ -134,7 +134,7 @@ impl Tokenizer {
         self.at
     }
 
-    /// Reads bytes of an encoding that it does not know.
+    /// Passes over bytes that leave it as it is.
     pub(super) fn pass(&mut self, bytes: usize) {
         self.at = self.at.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
@@ -153,7 +153,13 @@ impl Tokenizer {
         )
     }
 
-    pub(super) fn read<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) {
+    /// Nothing is open, and all that comes is markup.
+    pub(super) fn is_between_tags(&self) -> bool {
+        self.state == State::Data && self.noscript.is_none()
+    }
+
+    /// Reads some of `bytes`, up to where [`is_between_tags`](Self::is_between_tags) holds, and says how many.
+    pub(super) fn read<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> usize {
         let mut rest = bytes;
         while let Some(byte) = rest.first() {
             let window = if self.noscript.is_some() {
@@ -169,7 +175,11 @@ impl Tokenizer {
             }
             self.at = self.at.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
             rest = rest.get(taken..).unwrap_or_default();
+            if self.is_between_tags() {
+                break;
+            }
         }
+        bytes.len().saturating_sub(rest.len())
     }
 
     fn look_for_noscript_end<S: Sink>(&mut self, byte: u8, sink: &mut S) {
