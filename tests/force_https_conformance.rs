@@ -2,10 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use tower::{Layer, ServiceExt};
+use tower_proxied::ForceHttpsBodyLayer;
 use tower_proxied::force_https_body::{UpgradePolicy, Upgrader};
 use tower_proxied::wire::host::HostPort;
 
@@ -82,7 +89,8 @@ fn differs_from_lol_html(most: usize) {
     let mut explained = BTreeMap::new();
     for (name, page) in pages {
         // As it is, and as it would be with absolute URLs.
-        let absolute = page.replace("src=\"", "src=\"http://h.example/").replace("href=\"", "href=\"http://h.example/");
+        let absolute =
+            page.replace("src=\"", "src=\"http://h.example/").replace("href=\"", "href=\"http://h.example/");
         for page in [page, absolute] {
             let (ours, mut theirs) = (found(&page), lol::found(&page));
             for found in ours {
@@ -130,7 +138,12 @@ fn assert_tree_is_upgraded(page: &str) {
 }
 
 fn laws(cases: u32) {
-    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    };
     proptest!(config, |(page in pages::page(), cuts in prop::collection::vec(any::<Index>(), 0..4))| {
         assert_tree_is_upgraded(&page);
         let whole = upgrade(html(), [page.as_bytes()]);
@@ -141,7 +154,27 @@ fn laws(cases: u32) {
         prop_assert_eq!(&upgrade(html(), pieces), &whole, "cut at {:?}", cuts);
         prop_assert_eq!(&upgrade(html(), page.as_bytes().chunks(1)), &whole, "byte by byte");
         prop_assert_eq!(&upgrade(html(), [whole.as_bytes()]), &whole, "twice");
+        prop_assert_eq!(plain(&page), page);
     });
+    println!(
+        "{cases} pages, each with scripting on and off, whole, cut, byte by byte, twice, and over plain http"
+    );
+}
+
+/// What the layer makes of a page that goes out over plain http.
+fn plain(page: &str) -> String {
+    let layer = ForceHttpsBodyLayer::new().secure_when(|_| false);
+    let body = Full::new(Bytes::copy_from_slice(page.as_bytes()));
+    let mut response = Some(Response::builder().header("content-type", "text/html").body(body).unwrap());
+    let service = layer.layer(tower::service_fn(move |_: Request<()>| {
+        std::future::ready(Ok::<_, Infallible>(response.take().unwrap()))
+    }));
+    let serve =
+        async { service.oneshot(Request::new(())).await.unwrap().into_body().collect().await.unwrap() };
+    let Poll::Ready(body) = pin!(serve).poll(&mut Context::from_waker(Waker::noop())) else {
+        unreachable!("nothing here waits")
+    };
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
 #[test]
@@ -191,7 +224,10 @@ fn an_image_in_the_title_of_an_svg_is_an_img() {
         "src='HTTP://h:80/x'><![CDATA[ > ]]><svg><title><image href=\"http://h/y\"/></title></svg>",
     );
     let tree = dom(page, Scripting::Off, Urls::AsWritten);
-    assert!(tree.iter().any(|line| line.trim() == "<http://www.w3.org/1999/xhtml img href=\"http://h/y\""), "{tree:?}");
+    assert!(
+        tree.iter().any(|line| line.trim() == "<http://www.w3.org/1999/xhtml img href=\"http://h/y\""),
+        "{tree:?}"
+    );
     let expected = page
         .replace("url(http:", "url(https:")
         .replace("href=http:", "href=https:")

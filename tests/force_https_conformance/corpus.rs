@@ -71,8 +71,15 @@ impl Shop {
 
     fn url(&mut self) -> String {
         let origin = self.pick(&[
-            "http://cdn.shop.example", "HTTP://img.shop.example:80", "http://cdn.shop.example:8080", "https://cdn.shop.example",
-            "//cdn.shop.example", "http://localhost:3000", "http://192.0.2.7", "", "http&#58;//cdn.shop.example",
+            "http://cdn.shop.example",
+            "HTTP://img.shop.example:80",
+            "http://cdn.shop.example:8080",
+            "https://cdn.shop.example",
+            "//cdn.shop.example",
+            "http://localhost:3000",
+            "http://192.0.2.7",
+            "",
+            "http&#58;//cdn.shop.example",
         ]);
         let path = self.pick(&["/a.jpg", "/p/4711?w=100&amp;h=80", "/über.png", "/", ""]);
         format!("{origin}{path}")
@@ -96,7 +103,9 @@ impl Shop {
             self.url(),
         );
         for _ in 0..12 {
-            let part = match self.pick(&["product", "product", "post", "icon", "media", "form", "script", "pixel"]) {
+            let part = match self
+                .pick(&["product", "product", "post", "icon", "media", "form", "script", "pixel"])
+            {
                 "product" => format!(
                     "<div class=\"product\" style=\"background: url({}) no-repeat\"><a href=\"http://shop.example/p\"><img \
                      alt='a > b' src=\"{}\" srcset=\"{} 1x, {} 2x\" data-src=\"http://x/\"/></a></div>\n",
@@ -132,7 +141,9 @@ impl Shop {
                      <select><option>a<option>b</select></form>\n",
                     self.url()
                 ),
-                "script" => "<script>if (a < b) document.write('<img src=\"http://x/\">')</script>\n".to_owned(),
+                "script" => {
+                    "<script>if (a < b) document.write('<img src=\"http://x/\">')</script>\n".to_owned()
+                }
                 _ => "<noscript><img src=\"http://pixel.shop.example/\"></noscript>\n".to_owned(),
             };
             page.push_str(&part);

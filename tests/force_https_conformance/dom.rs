@@ -15,7 +15,8 @@ pub(crate) enum Scripting {
 
 /// The nodes of the tree from its start to its end, one per line.
 pub(crate) fn dom(page: &str, scripting: Scripting, urls: Urls) -> Vec<String> {
-    let tree_builder = TreeBuilderOpts { scripting_enabled: scripting == Scripting::On, ..TreeBuilderOpts::default() };
+    let tree_builder =
+        TreeBuilderOpts { scripting_enabled: scripting == Scripting::On, ..TreeBuilderOpts::default() };
     let dom = parse_document(RcDom::default(), ParseOpts { tree_builder, ..ParseOpts::default() }).one(page);
     let mut walk = Walk { scripting, urls, lines: Vec::new() };
     walk.node(&dom.document, 0);

@@ -34,8 +34,18 @@ fn url(is_decoded: bool) -> BoxedStrategy<String> {
         slashes,
         some(&["", "", "", "", "u:80@", "a@b@", "u@"]),
         some(&[
-            "h.example", "h.example", "H.Example.", "own.example", "OWN.example", "localhost", "a.LOCALHOST", "127.0.0.1",
-            "[::1]", "bücher.example", "localhost.example", "",
+            "h.example",
+            "h.example",
+            "H.Example.",
+            "own.example",
+            "OWN.example",
+            "localhost",
+            "a.LOCALHOST",
+            "127.0.0.1",
+            "[::1]",
+            "bücher.example",
+            "localhost.example",
+            "",
         ]),
         some(&["", "", "", ":80", ":080", ":8080", ":", ":443", ":x", ":99999"]),
         some(&["", "/", "/x.png", "?q=http://h.example/", "#f", "/a,b", "/a&amp;b", "\\x", "/&", "/é"]),
@@ -70,25 +80,57 @@ pub(crate) fn css(is_decoded: bool) -> BoxedStrategy<String> {
     let bracketed = (
         select(
             &[
-                ("", ""), ("", ""), ("a{b:", "}"), ("c:", ";"), ("@import ", ";"), ("@IMPORT/**/", " screen;"),
-                ("@namespace ", ";"), ("@namespace svg ", ";"), ("@document ", "{a{b:url(http://h.example/)}}"),
-                ("@media x{a{b:", "}}"), ("image-set(", " 1x)"), ("-webkit-image-set(", ")"), ("image-set(url(x) 1x,", " 2x)"),
-                ("image-set(type(", ") \"http://h.example/\" 2x)"), ("f(", ")"), ("image-set(f(", "))"),
-                ("image-set(url(\"x\") 1x,", " 2x)"), ("@font-face{src:local(a),", "}"), ("\\7arl(", ")"),
-                ("xurl(", ")"), ("url-prefix(", ")"), ("/* ", " */"), ("<!-- ", " -->"), ("@supports (a:", ") {}"),
-                ("@import supports(", ") \"http://h.example/\";"), ("a[b=", "]{}"), ("'a\\\nb\\'", "'"), ("'a\n", ""),
+                ("", ""),
+                ("", ""),
+                ("a{b:", "}"),
+                ("c:", ";"),
+                ("@import ", ";"),
+                ("@IMPORT/**/", " screen;"),
+                ("@namespace ", ";"),
+                ("@namespace svg ", ";"),
+                ("@document ", "{a{b:url(http://h.example/)}}"),
+                ("@media x{a{b:", "}}"),
+                ("image-set(", " 1x)"),
+                ("-webkit-image-set(", ")"),
+                ("image-set(url(x) 1x,", " 2x)"),
+                ("image-set(type(", ") \"http://h.example/\" 2x)"),
+                ("f(", ")"),
+                ("image-set(f(", "))"),
+                ("image-set(url(\"x\") 1x,", " 2x)"),
+                ("@font-face{src:local(a),", "}"),
+                ("\\7arl(", ")"),
+                ("xurl(", ")"),
+                ("url-prefix(", ")"),
+                ("/* ", " */"),
+                ("<!-- ", " -->"),
+                ("@supports (a:", ") {}"),
+                ("@import supports(", ") \"http://h.example/\";"),
+                ("a[b=", "]{}"),
+                ("'a\\\nb\\'", "'"),
+                ("'a\n", ""),
             ][..],
         ),
         value,
     );
     let bracketed = bracketed.prop_map(|((open, close), value)| [open, &value, close].concat()).boxed();
-    let wrapped = joined(vec![bracketed, some(&["", "", ";", "}", ")", " ", "\n", "@import ", "u", "@", "/", "é"])]);
+    let wrapped =
+        joined(vec![bracketed, some(&["", "", ";", "}", ")", " ", "\n", "@import ", "u", "@", "/", "é"])]);
     let sheet = vec(wrapped, 0..4).prop_map(|parts| parts.concat());
     sheet.prop_map(move |sheet| if is_decoded { sheet.replace('"', "&quot;") } else { sheet }).boxed()
 }
 
 pub(crate) fn rel() -> BoxedStrategy<String> {
-    let word = some(&["icon", "stylesheet", "STYLESHEET", "canonical", "alternate", "preload", "iconic", "next", "&#105;con"]);
+    let word = some(&[
+        "icon",
+        "stylesheet",
+        "STYLESHEET",
+        "canonical",
+        "alternate",
+        "preload",
+        "iconic",
+        "next",
+        "&#105;con",
+    ]);
     vec(word, 0..3).prop_map(|words| words.join(" ")).boxed()
 }
 
@@ -111,8 +153,24 @@ fn attributes() -> BoxedStrategy<String> {
     let free = joined(vec![
         space(),
         some(&[
-            "src", "SRC", "srcset", "href", "rel", "style", "xlink:href", "data", "imagesrcset", "poster", "background",
-            "action", "content", "data-src", "alt", "xsrc", "src\0", "=src",
+            "src",
+            "SRC",
+            "srcset",
+            "href",
+            "rel",
+            "style",
+            "xlink:href",
+            "data",
+            "imagesrcset",
+            "poster",
+            "background",
+            "action",
+            "content",
+            "data-src",
+            "alt",
+            "xsrc",
+            "src\0",
+            "=src",
         ]),
         some(&["=", "=", "=", " = "]),
         quoted().boxed(),
@@ -143,7 +201,16 @@ fn start(names: &'static [&'static str]) -> BoxedStrategy<String> {
 fn held_text() -> BoxedStrategy<String> {
     let inside = || {
         some(&[
-            "", "a", "<img src=http://h.example/>", "<!--", "-->", "</p>", "&lt;", "<![CDATA[", "</", "url(http://h.example/)",
+            "",
+            "a",
+            "<img src=http://h.example/>",
+            "<!--",
+            "-->",
+            "</p>",
+            "&lt;",
+            "<![CDATA[",
+            "</",
+            "url(http://h.example/)",
         ])
     };
     let element = |name: &'static str| {
@@ -162,13 +229,28 @@ fn held_text() -> BoxedStrategy<String> {
 }
 
 fn style() -> BoxedStrategy<String> {
-    joined(vec![some(&["<style", "<STYLE"]), attributes(), some(&[">"]), css(false), some(&["</style>", "</style >"])])
+    joined(vec![
+        some(&["<style", "<STYLE"]),
+        attributes(),
+        some(&[">"]),
+        css(false),
+        some(&["</style>", "</style >"]),
+    ])
 }
 
 fn comment() -> BoxedStrategy<String> {
     some(&[
-        "<!-- <img src=http://h.example/> -->", "<!-->", "<!--->", "<!--a--!>", "<!-- - -- --->", "<?php http://h.example/ ?>",
-        "<!doctype html>", "<![CDATA[ <b> ]]>", "</ img>", "<!a>", "</>",
+        "<!-- <img src=http://h.example/> -->",
+        "<!-->",
+        "<!--->",
+        "<!--a--!>",
+        "<!-- - -- --->",
+        "<?php http://h.example/ ?>",
+        "<!doctype html>",
+        "<![CDATA[ <b> ]]>",
+        "</ img>",
+        "<!a>",
+        "</>",
     ])
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn attribute(
         (Space::Html, "base", "href") => base(value),
         (
             Space::Html,
-            "img" | "script" | "iframe" | "frame" | "embed" | "input" | "source" | "video" | "audio" | "track",
+            "img" | "script" | "iframe" | "frame" | "embed" | "input" | "source" | "video" | "audio"
+            | "track",
             "src",
         )
         | (Space::Html, "video", "poster")
@@ -96,7 +97,9 @@ fn upgrade(text: &str, admits: impl Fn(&str, bool) -> bool) -> String {
             Err(_) => return text.to_owned(),
         },
     };
-    let is_of_name = |char: char| char.is_alphanumeric() || "-_.".contains(char) || !char.is_ascii();
+    let is_of_name = |char: char| {
+        char.is_alphanumeric() || "-_.".contains(char) || (!char.is_ascii() && char != '\u{fffd}')
+    };
     if name.is_empty() || !name.chars().all(is_of_name) || !admits(name.trim_end_matches('.'), has_port) {
         return text.to_owned();
     }

@@ -83,9 +83,20 @@ fn start(tag: &BytesStart<'_>, space: Space, urls: Urls) -> String {
 
 /// Attributes of distinct names, with references that XML has.
 fn attributes() -> BoxedStrategy<String> {
-    let value = prop_oneof![4 => pages::padded_url(), 2 => pages::srcset(), 2 => pages::css(true), 1 => pages::rel()];
+    let value =
+        prop_oneof![4 => pages::padded_url(), 2 => pages::srcset(), 2 => pages::css(true), 1 => pages::rel()];
     let names = [
-        "src", "srcset", "href", "rel", "style", "data", "imagesrcset", "poster", "background", "alt", "data-src",
+        "src",
+        "srcset",
+        "href",
+        "rel",
+        "style",
+        "data",
+        "imagesrcset",
+        "poster",
+        "background",
+        "alt",
+        "data-src",
     ];
     (proptest::sample::subsequence(names.to_vec(), 0..4), vec(value, 4), select(&["\"", "'"][..]))
         .prop_map(|(names, values, quote)| {
@@ -105,10 +116,13 @@ fn xml(text: &str) -> String {
     for (index, part) in text.split('&').enumerate() {
         if index > 0 {
             let name = part.split(';').next().unwrap();
-            let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_number =
+                |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
             let is_known = part.contains(';')
                 && (matches!(name, "amp" | "quot" | "lt")
-                    || name.strip_prefix("#x").map_or_else(|| name.strip_prefix('#').is_some_and(is_number), is_number));
+                    || name
+                        .strip_prefix("#x")
+                        .map_or_else(|| name.strip_prefix('#').is_some_and(is_number), is_number));
             out.push_str(if is_known { "&" } else { "&amp;" });
         }
         out.push_str(part);
@@ -119,14 +133,38 @@ fn xml(text: &str) -> String {
 fn element(names: &'static [&'static str], inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
     (select(names), attributes(), inner, any::<bool>())
         .prop_map(|(name, attributes, inner, is_empty)| {
-            if is_empty { format!("<{name}{attributes} />") } else { format!("<{name}{attributes}>{inner}</{name}\n>") }
+            if is_empty {
+                format!("<{name}{attributes} />")
+            } else {
+                format!("<{name}{attributes}>{inner}</{name}\n>")
+            }
         })
         .boxed()
 }
 
 const HTML: &[&str] = &[
-    "img", "source", "link", "script", "iframe", "embed", "input", "video", "audio", "track", "object", "table", "td", "a",
-    "p", "div", "title", "textarea", "noscript", "xmp", "template", "plaintext",
+    "img",
+    "source",
+    "link",
+    "script",
+    "iframe",
+    "embed",
+    "input",
+    "video",
+    "audio",
+    "track",
+    "object",
+    "table",
+    "td",
+    "a",
+    "p",
+    "div",
+    "title",
+    "textarea",
+    "noscript",
+    "xmp",
+    "template",
+    "plaintext",
 ];
 
 pub(crate) fn page() -> BoxedStrategy<String> {
@@ -143,24 +181,32 @@ pub(crate) fn page() -> BoxedStrategy<String> {
     ];
     let tree = leaf.prop_recursive(3, 16, 4, |inner| {
         let inside = vec(inner, 0..3).prop_map(|all| all.concat()).boxed();
-        let svg = element(&["image", "use", "feImage", "script", "g", "a", "path"], Just(String::new()).boxed());
+        let svg =
+            element(&["image", "use", "feImage", "script", "g", "a", "path"], Just(String::new()).boxed());
         let html = inside.clone().prop_map(|inside| {
-            format!("<foreignObject><div xmlns=\"http://www.w3.org/1999/xhtml\">{inside}</div></foreignObject>")
+            format!(
+                "<foreignObject><div xmlns=\"http://www.w3.org/1999/xhtml\">{inside}</div></foreignObject>"
+            )
         });
-        let inside_svg = vec(prop_oneof![3 => svg, 1 => html], 0..4).prop_map(|all| {
-            format!("<svg xmlns=\"http://www.w3.org/2000/svg\">{}</svg>", all.concat())
-        });
+        let inside_svg = vec(prop_oneof![3 => svg, 1 => html], 0..4)
+            .prop_map(|all| format!("<svg xmlns=\"http://www.w3.org/2000/svg\">{}</svg>", all.concat()));
         prop_oneof![3 => element(HTML, inside), 1 => inside_svg]
     });
     let head = select(
         &[
-            "", "<?xml version='1.0'?>", "<!DOCTYPE html>", "<!DOCTYPE html PUBLIC \"a>b\" 'c'>",
+            "",
+            "<?xml version='1.0'?>",
+            "<!DOCTYPE html>",
+            "<!DOCTYPE html PUBLIC \"a>b\" 'c'>",
             "<?xml version=\"1.0\"?>\n<!DOCTYPE html [ <!ENTITY a \"b>\"> ]>\n",
         ][..],
     );
     (head, vec(tree, 0..4))
         .prop_map(|(head, body)| {
-            format!("{head}<html xmlns=\"http://www.w3.org/1999/xhtml\"><body>{}</body></html>", body.concat())
+            format!(
+                "{head}<html xmlns=\"http://www.w3.org/1999/xhtml\"><body>{}</body></html>",
+                body.concat()
+            )
         })
         .boxed()
 }

@@ -274,7 +274,9 @@ mod tests {
         let mut due = std::collections::BTreeMap::new();
         for (name, (first, second)) in html5ever::data::NAMED_ENTITIES.entries() {
             let Some(bare) = name.strip_suffix(';') else {
-                if let Some((_, _, stands_alone)) = NAMED.iter().find(|(known, _, _)| *known == name.as_bytes()) {
+                if let Some((_, _, stands_alone)) =
+                    NAMED.iter().find(|(known, _, _)| *known == name.as_bytes())
+                {
                     // The table holds the beginnings of names too, as nothing.
                     assert_eq!(*stands_alone, *first != 0, "{name}");
                 }

@@ -1,5 +1,7 @@
 //! What the tokens of a page mean for its URLs.
 
+use std::collections::VecDeque;
+
 use super::css::Css;
 use super::name::Name;
 use super::namespaces::{Namespace, Namespaces};
@@ -61,7 +63,7 @@ struct Scan {
     is_in_style: bool,
     upgrades: Vec<Upgrade>,
     /// Of the tag that is open: an attribute decides on them that did not come yet.
-    waiting: Vec<Waiting>,
+    waiting: VecDeque<Waiting>,
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +107,7 @@ impl Rewriter {
                 word_matched: false,
                 is_in_style: false,
                 upgrades: Vec::new(),
-                waiting: Vec::new(),
+                waiting: VecDeque::new(),
             },
         }
     }
@@ -127,8 +129,8 @@ impl Rewriter {
     /// The first byte that must wait. Nothing waits longer than its bound.
     pub(super) fn undecided_from(&mut self, at: u64, policy: &UpgradePolicy) -> Option<u64> {
         self.scan.url.release(at);
-        self.scan.waiting.retain(|waiting| policy.may_hold(waiting.upgrade.scheme_at, at));
-        let waiting = self.scan.waiting.first().map(|waiting| waiting.upgrade.scheme_at);
+        self.scan.release_waiting(at, policy);
+        let waiting = self.scan.waiting.front().map(|waiting| waiting.upgrade.scheme_at);
         let url = self.scan.url.undecided_from();
         waiting.into_iter().chain(url).min()
     }
@@ -361,6 +363,13 @@ impl Scan {
         }
     }
 
+    /// They stand in the order of the page.
+    fn release_waiting(&mut self, at: u64, policy: &UpgradePolicy) {
+        while self.waiting.front().is_some_and(|first| !policy.may_hold(first.upgrade.scheme_at, at)) {
+            self.waiting.pop_front();
+        }
+    }
+
     fn found(&mut self, head: Head, policy: &UpgradePolicy) {
         let Some(host) = self.url.host() else { return };
         let is_admitted = match self.when {
@@ -374,7 +383,11 @@ impl Scan {
         let host = policy.on_rewrite.map(|_| host.to_string());
         let attribute = self.attribute;
         match (self.when, self.tag.says_so) {
-            (When::TagSaysSo, None) => self.waiting.push(Waiting { upgrade, attribute, host }),
+            (When::TagSaysSo, None) => {
+                // One piece may hold more than may wait.
+                self.release_waiting(upgrade.scheme_at, policy);
+                self.waiting.push_back(Waiting { upgrade, attribute, host });
+            }
             (When::TagSaysSo, Some(false)) => {}
             _ => self.commit(upgrade, &attribute, host.as_deref(), policy),
         }
@@ -427,5 +440,12 @@ pub(super) fn content_of(name: &Name) -> Content {
         b"plaintext" => Content::Plaintext,
         b"noscript" => Content::Noscript,
         _ => Content::Markup,
+    }
+}
+
+#[cfg(test)]
+impl Rewriter {
+    pub(super) fn waiting(&self) -> usize {
+        self.scan.waiting.len()
     }
 }

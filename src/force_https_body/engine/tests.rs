@@ -227,6 +227,58 @@ fn a_link_waits_for_its_relation_and_no_longer() {
     }
 }
 
+/// Bounds of URLs (1,024) and of links (here 40), in pages that reach beyond both.
+#[test]
+fn no_more_is_held_than_the_bounds_say() {
+    let policy = Arc::new(UpgradePolicy::new().max_hold(40));
+    let long = |text: &str, count: usize| text.repeat(count);
+    let mut most = 0;
+    for (page, bound) in [
+        (format!("<img src='http://{}/'>", long("a", 3000)), 1024),
+        (format!("<img src='http:{}h/'>", long("/", 3000)), 1024),
+        (format!("<img src='http:{}h/'>", long("&#47;", 900)), 1024),
+        (format!("<img src='http://{}", long("&amp;", 900)), 1024),
+        (format!("<img src='http://h:{}80/'>", long("0", 3000)), 1024),
+        (format!("<img src='http:{}", long("\n", 3000)), 1024),
+        (format!("<p style='a:url(http://{}", long("\\/", 900)), 1024),
+        (format!("<style>@import 'http://{}';", long("a", 3000)), 1024),
+        (format!("<img srcset='{}'>", long("http://h/ 1x,", 300)), 40),
+        (format!("<link imagesrcset='{}' rel=icon>", long("http://h/ 1x,", 300)), 40),
+        (format!("<link href=http://h/ {} rel=icon>", long("a=http://h/ ", 300)), 40),
+        (format!("<link href=http://{}/ rel=icon>", long("a", 1000)), 1024),
+        (format!("<{} src=http://h/>", long("img", 3000)), 40),
+        (format!("<img {}=http://h/>", long("src", 3000)), 40),
+        (format!("<!--{}-->", long("http://h/", 300)), 0),
+        (format!("<img src=' {}http://h/'>", long(" ", 3000)), 40),
+        (long("<svg>", 3000), 0),
+    ] {
+        for step in [1, 7, 1000, page.len()] {
+            let mut upgrader = Upgrader::new(Arc::clone(&policy));
+            for piece in page.as_bytes().chunks(step) {
+                upgrader.push(Bytes::copy_from_slice(piece));
+                let held = upgrader.engine.held.len();
+                assert!(held <= bound, "{held} bytes wait of {}", &page[..40]);
+                most = most.max(held);
+                let rewriter = &upgrader.engine.rewriter;
+                assert!(rewriter.waiting() <= 5, "{} URLs wait of {}", rewriter.waiting(), &page[..40]);
+            }
+        }
+    }
+    println!("at most {most} bytes waited");
+}
+
+/// Each URL of a link may be beyond the bound while the next one is not, in one piece as in many.
+#[test]
+fn of_many_urls_of_a_link_the_last_ones_are_upgraded() {
+    let policy = Arc::new(UpgradePolicy::new().max_hold(30));
+    let page = "<link imagesrcset='http://a/ 1x,http://b/ 2x,http://c/ 3x,' rel=icon>";
+    let expected = page.replace("http://c", "https://c");
+    for step in [1, 2, page.len()] {
+        let out = in_pieces(Upgrader::new(Arc::clone(&policy)), page.as_bytes().chunks(step), 30);
+        assert_eq!(out, expected.as_bytes());
+    }
+}
+
 #[test]
 fn a_giant_value_flows() {
     let mut upgrader = Upgrader::new(Arc::new(UpgradePolicy::new()));
@@ -277,6 +329,79 @@ fn css_in_svg_and_in_cdata() {
     ] {
         assert_eq!(upgrade(page), page);
     }
+}
+
+#[test]
+fn image_set_goes_on_behind_a_quoted_url() {
+    let page = "<style>a{b:image-set(url(\"http://h/1\") 1x, \"http://h/2\" 2x)}</style>";
+    assert_eq!(upgrade(page), page.replace("http:", "https:"));
+}
+
+#[test]
+fn nul_before_a_scheme_is_a_character_of_a_path() {
+    for page in
+        ["<img src=\"\0http://h/\">", "<img srcset='\0http://h/ 1x'>", "<style>a{b:url(\0http://h/)}</style>"]
+    {
+        assert_eq!(upgrade(page), page);
+    }
+    let page = "<img src='&#1; http://h/\t\n'>";
+    assert_eq!(upgrade(page), page.replace("http:", "https:"));
+}
+
+#[test]
+fn brackets_by_name_are_brackets_in_css() {
+    let page = "<p style='@namespace a &lbrace;b:url(http://h/)&rcub;/&ast; url(http://n/) &midast;/'>";
+    assert_eq!(upgrade(page), page.replace("http://h", "https://h"));
+}
+
+#[test]
+fn svg_in_math_is_svg_only_in_an_annotation() {
+    let math = "<math><svg><title><image href='http://h/'/></title></svg></math>";
+    assert_eq!(upgrade(math), math);
+    let annotated =
+        math.replace("<svg>", "<annotation-xml><svg>").replace("<title>", "").replace("</title>", "");
+    assert_eq!(upgrade(&annotated), annotated.replace("http:", "https:"));
+    let behind =
+        "<math><annotation-xml><mi></mi><svg><image href='http://h/'/></svg></annotation-xml></math>";
+    assert_eq!(upgrade(behind), behind.replace("http:", "https:"));
+    let inside =
+        "<math><annotation-xml><mrow><svg><image href='http://h/'/></svg></mrow></annotation-xml></math>";
+    assert_eq!(upgrade(inside), inside);
+}
+
+#[test]
+fn cdata_behind_html_in_the_title_of_an_svg() {
+    let page = "<svg><title><b>x</b><![CDATA[ > <img src=http://h/> ]]></title></svg>";
+    assert_eq!(upgrade(page), page);
+    let page = "<svg><title><b><![CDATA[ > <img src=http://h/> ]]></b></title></svg>";
+    assert_eq!(upgrade(page), page.replace("http:", "https:"));
+}
+
+#[test]
+fn title_in_the_title_of_an_svg() {
+    let page = "<svg><title><title><img src=http://n/></title></title><image href=http://h/ /></svg>";
+    assert_eq!(upgrade(page), page.replace("http://h", "https://h"));
+}
+
+#[test]
+fn math_in_svg_ends_itself() {
+    let page =
+        "<math><mi><svg><math></math><image href=http://h/ /></svg></mi></math><title><img src=http://n/>";
+    assert_eq!(upgrade(page), page.replace("http://h", "https://h"));
+}
+
+#[test]
+fn a_cell_ends_the_svg_that_it_holds() {
+    let page = "<table><td><svg></td><td><title><img src=http://h/></title>";
+    assert_eq!(upgrade(page), page);
+}
+
+#[test]
+fn base_behind_one_that_is_not_in_the_page() {
+    let page = "<template><base href=http://x/></template><base href=http://h/>";
+    let upgrader = Upgrader::new(UpgradePolicy::new()).own_host(HostPort::parse(b"h").unwrap());
+    let out = in_pieces(upgrader, [page.as_bytes()], 0);
+    assert_eq!(String::from_utf8(out).unwrap(), page.replace("http://h", "https://h"));
 }
 
 #[test]

@@ -37,9 +37,9 @@ impl Tokens {
 
     /// As a browser's preprocessing leaves them. Text with references is decoded on one side only.
     fn normal(self, page: &str) -> Vec<(usize, Token)> {
-        let normal =
-            |text: &str| text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "\u{fffd}");
-        let is_comparable = |token: &(usize, Token)| !(page.contains('&') && matches!(token.1, Token::Text(_)));
+        let normal = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "\u{fffd}");
+        let is_comparable =
+            |token: &(usize, Token)| !(page.contains('&') && matches!(token.1, Token::Text(_)));
         let each = |(end, token)| {
             let token = match token {
                 Token::Text(text) => Token::Text(normal(&text)),
@@ -60,6 +60,8 @@ impl Tokens {
 enum Scripting {
     On,
     Off,
+    /// Both at once, as a page is read that is not known to which browser it goes.
+    Either,
 }
 
 /// What tree construction would say: the same to both tokenizers.
@@ -80,6 +82,7 @@ impl Modes {
         match name {
             _ if self.is_foreign => Content::Markup,
             "noscript" if self.scripting == Scripting::On => Content::Text,
+            "noscript" if self.scripting == Scripting::Either => Content::Noscript,
             "title" | "textarea" | "style" | "xmp" | "iframe" | "noembed" | "noframes" => Content::Text,
             "script" => Content::Script,
             "plaintext" => Content::Plaintext,
@@ -88,7 +91,7 @@ impl Modes {
     }
 
     fn end(&mut self, name: &str) {
-        if matches!(name, "svg" | "math") {
+        if matches!(name, "svg" | "math") || (name == "noscript" && self.scripting == Scripting::Either) {
             self.is_foreign = false;
         }
     }
@@ -106,11 +109,35 @@ fn assert_conforms(page: &str) {
     }
 }
 
+/// Behind its `noscript` the page reads on as with scripting, inside of it as without.
+fn assert_noscript_conforms(inside: &str) {
+    const AROUND: (&str, &str) =
+        ("<p><noscript>", "</noscript\n>a<i b=c><!--d--><script><!--</script><p e='f'>");
+    let page = [AROUND.0, inside, AROUND.1].concat();
+    let tags = |tokens: Tokens| {
+        let is_tag = |token: &Token| matches!(token, Token::Start { .. } | Token::End(_));
+        tokens.normal(&page).into_iter().filter(|(_, token)| is_tag(token)).collect::<Vec<_>>()
+    };
+    let ours = tags(recorder::record(&page, Scripting::Either));
+    let on = tags(oracle::record(&page, Scripting::On));
+    // The first two tags are those around the content.
+    let end = on.get(2).map_or(0, |(end, _)| *end);
+    let behind = |tags: &[(usize, Token)]| tags.iter().position(|(at, _)| *at >= end).unwrap_or(tags.len());
+    assert_eq!(ours[behind(&ours)..], on[behind(&on)..], "{page:?} behind noscript");
+    let content = &page[..page[..end].rfind("</").unwrap()];
+    let off = tags(oracle::record(content, Scripting::Off));
+    assert_eq!(ours[..behind(&ours)], off[..], "{page:?} in noscript");
+}
+
 fn conforms(cases: u32) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config.clone(), |(page in pages::soup())| assert_conforms(&page));
-    proptest!(config, |(page in pages::mutated())| assert_conforms(&page));
-    println!("{cases} soups and {cases} mutated pages, each with scripting on and off, whole and byte by byte");
+    proptest!(config.clone(), |(page in pages::mutated())| assert_conforms(&page));
+    proptest!(config, |(page in pages::soup())| assert_noscript_conforms(&page));
+    println!(
+        "{cases} soups and {cases} mutated pages, each with scripting on and off, whole and byte by byte;"
+    );
+    println!("{cases} soups in noscript");
 }
 
 #[test]

@@ -189,7 +189,9 @@ impl<'a> Recorder<'a> {
                 last.end = range.end;
             }
             Some(Told::Text(last, was_decoded))
-                if last.end == at && *was_decoded == is_decoded && make(0..0, is_decoded) == Told::Text(0..0, is_decoded) =>
+                if last.end == at
+                    && *was_decoded == is_decoded
+                    && make(0..0, is_decoded) == Told::Text(0..0, is_decoded) =>
             {
                 last.end = range.end;
             }
@@ -248,6 +250,7 @@ impl Sink for Recorder<'_> {
     }
 
     fn abandon_tag(&mut self) {
+        self.attributes.clear();
         self.told.push(Told::Abandoned);
     }
 
@@ -265,5 +268,9 @@ impl Sink for Recorder<'_> {
 }
 
 fn text(name: &Name) -> String {
-    if name.is(b"") { "a long name".to_owned() } else { String::from_utf8_lossy(name.as_bytes()).into_owned() }
+    if name.is(b"") {
+        "a long name".to_owned()
+    } else {
+        String::from_utf8_lossy(name.as_bytes()).into_owned()
+    }
 }
