@@ -104,7 +104,9 @@ fn streams(kind: &str, pages: &[Bytes], chunk: usize) {
     let policy = Arc::new(UpgradePolicy::new());
     let chunked: Vec<Vec<Bytes>> = pages
         .iter()
-        .map(|page| (0..page.len()).step_by(chunk).map(|at| page.slice(at..page.len().min(at + chunk))).collect())
+        .map(|page| {
+            (0..page.len()).step_by(chunk).map(|at| page.slice(at..page.len().min(at + chunk))).collect()
+        })
         .collect();
     let regex = Regex::new(r#"(?i)(<(?:img|script|link|input)\s[^>]*\b(?:src|href)=["'])http://"#).unwrap();
     let rates = rates(
@@ -144,10 +146,7 @@ fn streams(kind: &str, pages: &[Bytes], chunk: usize) {
 fn clean_pages(kind: &str, pages: &[Bytes]) {
     let policy = UpgradePolicy::new();
     let is_clean = |page: &Bytes| {
-        matches!(
-            upgrade_fragment(std::str::from_utf8(page).unwrap(), &policy),
-            std::borrow::Cow::Borrowed(_)
-        )
+        matches!(upgrade_fragment(std::str::from_utf8(page).unwrap(), &policy), std::borrow::Cow::Borrowed(_))
     };
     let pages: Vec<Bytes> =
         pages.iter().filter(|page| page.len() <= 64 * 1024 && is_clean(page)).cloned().collect();

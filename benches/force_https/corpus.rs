@@ -98,8 +98,25 @@ impl Shop<'_> {
 
     fn words(&mut self, count: usize) -> String {
         let words = [
-            "the", "shirt", "of", "blue", "cotton", "and", "leather", "top:", "http", "shoes", "with", "a", "wooden", "handle",
-            "gr\u{fc}n", "sizes", "S", "M", "&amp;", "output",
+            "the",
+            "shirt",
+            "of",
+            "blue",
+            "cotton",
+            "and",
+            "leather",
+            "top:",
+            "shoes",
+            "with",
+            "a",
+            "wooden",
+            "handle",
+            "gr\u{fc}n",
+            "sizes",
+            "S",
+            "M",
+            "&amp;",
+            "output",
         ];
         (0..count).map(|_| self.pick(&words)).collect::<Vec<_>>().join(" ")
     }
@@ -131,7 +148,9 @@ impl Shop<'_> {
         )
         .unwrap();
         for number in 0..30 {
-            let part = match self.pick(&["product", "product", "product", "post", "icon", "script", "comment"]) {
+            let part = match self
+                .pick(&["product", "product", "product", "post", "icon", "script", "comment"])
+            {
                 "product" => format!(
                     "<div class=\"product product-{number}\" id=\"p{number}\" data-sku=\"4711-{number}\">\n  \
                      <a class=\"product__link\" href=\"{scheme}://shop.example/p/{number}?ref=home&amp;c=1\" title=\"{}\">\n    \

@@ -36,7 +36,9 @@ fn settings(tell: impl Fn(&str, &str) + Clone + 'static) -> Settings<'static, 's
         let tell = tell.clone();
         move |element: &mut Element<'_, '_>, names: &[&str]| -> Done {
             for name in names {
-                let Some(upgraded) = element.get_attribute(name).and_then(|value| upgraded(&value)) else { continue };
+                let Some(upgraded) = element.get_attribute(name).and_then(|value| upgraded(&value)) else {
+                    continue;
+                };
                 tell(&element.tag_name(), name);
                 element.set_attribute(name, &upgraded)?;
             }

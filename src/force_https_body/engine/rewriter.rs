@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 
+use memchr::memchr;
+
 use super::css::Css;
 use super::name::Name;
 use super::namespaces::{Namespace, Namespaces};
+use super::offset;
 use super::reference::{References, Unit};
 use super::refresh::Refresh;
 use super::srcset::Srcset;
@@ -153,15 +156,23 @@ impl Reading<'_> {
 
     fn feed(&mut self, piece: &[u8], at: u64, is_decoded: bool) {
         let (policy, Rewriter { references, scan, .. }) = (self.policy, &mut *self.rewriter);
-        for (byte, at) in piece.iter().zip(at..) {
-            if is_decoded {
-                references.feed(*byte, at, &mut |unit| scan.feed(unit, policy));
+        let (mut rest, mut at) = (piece, at);
+        while let Some(byte) = rest.first()
+            && !scan.is_settled()
+        {
+            let literal = match is_decoded {
+                false => rest.len(),
+                true if references.are_closed() => memchr(b'&', rest).unwrap_or(rest.len()),
+                true => 0,
+            };
+            if literal > 0 {
+                scan.read(rest.get(..literal).unwrap_or_default(), at, policy);
             } else {
-                scan.feed(Unit::literal(*byte, at), policy);
+                references.feed(*byte, at, &mut |unit| scan.feed(unit, policy));
             }
-            if scan.is_settled() {
-                break;
-            }
+            let taken = literal.max(1);
+            rest = rest.get(taken..).unwrap_or_default();
+            at = at.saturating_add(offset(taken));
         }
     }
 
@@ -297,6 +308,23 @@ impl Scan {
             None | Some(Kind::FontStyle) => true,
             Some(Kind::Url) => self.url.is_decided(),
             _ => false,
+        }
+    }
+
+    /// Reads bytes that are written as themselves.
+    fn read(&mut self, bytes: &[u8], at: u64, policy: &UpgradePolicy) {
+        let mut next = 0_usize;
+        while !self.is_settled() {
+            let rest = bytes.get(next..).unwrap_or_default();
+            let skipped = match self.kind {
+                Some(Kind::Css) => self.css.skip(rest, &self.url),
+                Some(Kind::Srcset) => self.srcset.skip(rest, &self.url),
+                _ => 0,
+            };
+            let Some(byte) = rest.get(skipped) else { return };
+            next = next.saturating_add(skipped);
+            self.feed(Unit::literal(*byte, at.saturating_add(offset(next))), policy);
+            next = next.saturating_add(1);
         }
     }
 

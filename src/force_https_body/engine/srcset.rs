@@ -17,6 +17,15 @@ pub(super) enum Srcset {
 }
 
 impl Srcset {
+    /// How many bytes of a URL follow that is decided; not its last one, which may be a comma.
+    pub(super) fn skip(&self, bytes: &[u8], url: &UrlScan) -> usize {
+        if !matches!(self, Self::Url { .. }) || !url.is_decided() {
+            return 0;
+        }
+        let end = bytes.iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len());
+        end.saturating_sub(1)
+    }
+
     pub(super) fn feed(&mut self, unit: Unit, url: &mut UrlScan) -> Option<Head> {
         let is_blank = unit.byte.is_ascii_whitespace();
         match self {

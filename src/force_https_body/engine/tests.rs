@@ -77,15 +77,46 @@ fn soup() -> impl Strategy<Value = String> {
 /// Short pages in which a URL would change if a scheme were spelled some other way.
 fn nearly_schemes() -> impl Strategy<Value = String> {
     let scheme = words(&[
-        "http", "HTTP", "hTtP", "htt", "&#104;ttp", "ht&#116;p", "ht\ntp", "\\http", "ht\\tp", "http\0", "http\n", "https",
-        "httq", "http;", "http/", "http ", "\u{ff48}ttp", "http\u{3a}", "h&Tab;ttp",
+        "http",
+        "HTTP",
+        "hTtP",
+        "htt",
+        "&#104;ttp",
+        "ht&#116;p",
+        "ht\ntp",
+        "\\http",
+        "ht\\tp",
+        "http\0",
+        "http\n",
+        "https",
+        "httq",
+        "http;",
+        "http/",
+        "http ",
+        "\u{ff48}ttp",
+        "http\u{3a}",
+        "h&Tab;ttp",
     ]);
     let colon = words(&["", ":", "&#58;", "&colon;", "\\:", "\\3a ", "\\3a"]);
     let place = words(&[
-        "<img src=", "<img srcset='/a 1x, ", "<p style='a:url(", "<p style='@import \"", "<style>a{b:url(", "<style>@import '",
-        "<svg><style>a{b:url('", "<link rel=icon href=", "<base href=\"", "<meta http-equiv=refresh content='0;url=",
+        "<img src=",
+        "<img srcset='/a 1x, ",
+        "<p style='a:url(",
+        "<p style='@import \"",
+        "<style>a{b:url(",
+        "<style>@import '",
+        "<svg><style>a{b:url('",
+        "<link rel=icon href=",
+        "<base href=\"",
+        "<meta http-equiv=refresh content='0;url=",
     ]);
-    (place, scheme, colon, words(&["//h/", "\\/\\/h/", "&sol;/h/"]), words(&["", ">", "'>", "')</style>", "\">"]))
+    (
+        place,
+        scheme,
+        colon,
+        words(&["//h/", "\\/\\/h/", "&sol;/h/"]),
+        words(&["", ">", "'>", "')</style>", "\">"]),
+    )
         .prop_map(|(place, scheme, colon, rest, end)| format!("{place}{scheme}{colon}{rest}{end}"))
 }
 
@@ -187,9 +218,39 @@ fn plain_tags() {
         assert_eq!(passed(page), if page == "<a b = c" { 0 } else { page.len() }, "{page}");
     }
     for tag in [
-        "<", "<p", "<p a", "<p a='", "<p a=b", "</", "</>", "</3>", "<!-- -->", "<!a>", "<?a>", "<svg>", "<Math>", "<title>",
-        "<textarea>", "<xmp>", "<iframe>", "<noembed>", "<noframes>", "<NOSCRIPT>", "<script>", "<plaintext>", "<style>",
-        "<style>a</style", "<style>a</styles>", "<p =a>", "<p a\"b>", "<p \"a>", "<p a=>", "<p a= b>", "<p a =b>", "<p / >", "<p<a>",
+        "<",
+        "<p",
+        "<p a",
+        "<p a='",
+        "<p a=b",
+        "</",
+        "</>",
+        "</3>",
+        "<!-- -->",
+        "<!a>",
+        "<?a>",
+        "<svg>",
+        "<Math>",
+        "<title>",
+        "<textarea>",
+        "<xmp>",
+        "<iframe>",
+        "<noembed>",
+        "<noframes>",
+        "<NOSCRIPT>",
+        "<script>",
+        "<plaintext>",
+        "<style>",
+        "<style>a</style",
+        "<style>a</styles>",
+        "<p =a>",
+        "<p a\"b>",
+        "<p \"a>",
+        "<p a=>",
+        "<p a= b>",
+        "<p a =b>",
+        "<p / >",
+        "<p<a>",
         "</p a",
     ] {
         assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");

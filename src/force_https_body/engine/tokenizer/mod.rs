@@ -162,11 +162,14 @@ impl Tokenizer {
     pub(super) fn read<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> usize {
         let mut rest = bytes;
         while let Some(byte) = rest.first() {
-            let window = if self.noscript.is_some() {
-                self.look_for_noscript_end(*byte, sink);
-                rest.get(..1).unwrap_or_default()
-            } else {
-                rest
+            let window = match self.noscript {
+                None => rest,
+                // Its end tag begins at the next `<`.
+                Some(0) if *byte != b'<' => up_to(rest, memchr(b'<', rest)),
+                Some(_) => {
+                    self.look_for_noscript_end(*byte, sink);
+                    rest.get(..1).unwrap_or_default()
+                }
             };
             let mut taken = 0;
             // Nothing taken: the same byte is read again in another state.
@@ -223,8 +226,9 @@ impl Tokenizer {
             },
             State::TagName => {
                 if !ends_tag_name(byte) {
-                    self.tag_name.push(byte);
-                    return 1;
+                    let name = up_to(rest, rest.iter().position(|byte| ends_tag_name(*byte)));
+                    self.tag_name.extend(name);
+                    return name.len();
                 }
                 if !self.is_end_tag {
                     sink.start_tag(&self.tag_name);
@@ -255,8 +259,10 @@ impl Tokenizer {
                     self.again(State::AfterAttributeName)
                 }
                 _ => {
-                    self.name.push(byte);
-                    1
+                    let name =
+                        up_to(rest, rest.iter().position(|byte| *byte == b'=' || ends_tag_name(*byte)));
+                    self.name.extend(name);
+                    name.len()
                 }
             },
             State::AfterAttributeName => match byte {
