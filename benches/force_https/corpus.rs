@@ -162,14 +162,14 @@ impl Shop<'_> {
                     self.words(3),
                     self.words(4),
                     self.words(4),
-                    self.words(25),
+                    self.words(75),
                 ),
                 "post" => format!(
                     "<article class=\"post\"><h2><a href=\"/blog/{number}\">{}</a></h2>\n<p>{}</p>\n<p>{}</p>\
                      <ul><li>{}</li><li>{}</li></ul></article>\n",
                     self.words(5),
-                    self.words(80),
-                    self.words(60),
+                    self.words(120),
+                    self.words(90),
                     self.words(6),
                     self.words(6),
                 ),

@@ -56,7 +56,7 @@ enum Rule {
 
 impl Css {
     /// How many bytes follow that change nothing.
-    pub(super) fn skip(&self, bytes: &[u8], url: &UrlScan) -> usize {
+    pub(super) fn skip(&self, bytes: &[u8], at: u64, url: &mut UrlScan) -> usize {
         let end = match self.state {
             State::Tokens if self.rule == Rule::Other && self.depth == 0 && self.image_set.is_none() => {
                 return plain_tokens(bytes);
@@ -66,6 +66,10 @@ impl Css {
                 bytes.iter().position(|byte| *byte == quote || *byte == b'\\' || is_newline(*byte))
             }
             State::UnquotedUrl { is_escaped: false } if url.is_decided() => memchr2(b')', b'\\', bytes),
+            State::Text { is_url: true, is_escaped: false, .. }
+            | State::UnquotedUrl { is_escaped: false } => {
+                return url.read_host(bytes, at);
+            }
             _ => Some(0),
         };
         end.unwrap_or(bytes.len())
@@ -264,13 +268,19 @@ impl Css {
 
 /// The length of what is no string, comment, escape, function or at-rule.
 fn plain_tokens(bytes: &[u8]) -> usize {
-    let is_special = |byte: u8| matches!(byte, b'"' | b'\'' | b'(' | b'/' | b'@' | b'\\');
-    let blocks = bytes.chunks_exact(32);
+    const SPECIAL: [u8; 6] = *b"\"'(/@\\";
+    const BLOCK: usize = 16;
     // Without a branch inside of a block: it becomes vector code.
-    let clean = blocks.take_while(|block| !block.iter().fold(false, |any, byte| any | is_special(*byte)));
-    let clean = clean.count().saturating_mul(32);
+    let is_clean = |block: &&[u8]| {
+        block
+            .iter()
+            .fold(0, |any, byte| SPECIAL.iter().fold(any, |any, special| any | u8::from(byte == special)))
+            == 0
+    };
+    let clean = bytes.chunks_exact(BLOCK).take_while(is_clean);
+    let clean = clean.count().saturating_mul(BLOCK);
     let rest = bytes.get(clean..).unwrap_or_default();
-    let end = rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len()).saturating_add(clean);
+    let end = rest.iter().position(|byte| SPECIAL.contains(byte)).unwrap_or(rest.len()).saturating_add(clean);
     let before = bytes.get(..end).unwrap_or_default();
     // An identifier may be the name of a function, or go on behind an escape, or in the next piece.
     match bytes.get(end) {

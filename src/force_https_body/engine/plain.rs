@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::name::Name;
 use super::rewriter::content_of;
-use super::tokenizer::{Content, Syntax};
+use super::tokenizer::{Content, Syntax, Tag};
 
 /// Where the first `http` stands that may be the scheme of a URL. Its letters are as such or are none; the `:` may
 /// also be a character reference, or escaped in CSS.
@@ -56,73 +56,25 @@ fn may_hold_scheme<const BLOCK: usize>(window: &[u8]) -> bool {
     }) != 0
 }
 
-/// What follows the tag that `bytes` begin with. `None` for all that is not a whole tag of the plainest kind.
+/// What follows the tag that `bytes` begin with, or the style sheet. `None` for all that is not a whole tag.
 fn behind_tag(bytes: &[u8], syntax: Syntax) -> Option<&[u8]> {
-    let (second, rest) = bytes.get(1..)?.split_first()?;
-    if *second == b'/' {
-        let name = rest.first()?;
-        return name.is_ascii_alphabetic().then(|| behind_attributes(behind_name(rest)?)).flatten();
+    let tag = Tag::read(bytes)?;
+    let after = tag.after()?;
+    if tag.is_end_tag || !is_special(tag.name) {
+        return Some(after);
     }
-    if !second.is_ascii_alphabetic() {
-        return None;
-    }
-    let tag = bytes.get(1..)?;
-    let rest = behind_name(tag)?;
-    let name = tag.get(..tag.len().saturating_sub(rest.len()))?;
-    if !is_special(name) {
-        return behind_attributes(rest);
-    }
-    let is_style = syntax == Syntax::Html && name.eq_ignore_ascii_case(b"style");
-    if is_style { behind_style(behind_attributes(rest)?) } else { None }
-}
-
-/// What follows a name of an element.
-fn behind_name(bytes: &[u8]) -> Option<&[u8]> {
-    bytes.get(bytes.iter().position(|byte| ends_name(*byte))?..)
-}
-
-fn behind_attributes(mut rest: &[u8]) -> Option<&[u8]> {
-    loop {
-        match rest {
-            [b'>', after @ ..] | [b'/', b'>', after @ ..] => return Some(after),
-            [b' ' | b'\n' | b'\t' | b'\r' | b'\x0c', after @ ..] => rest = after,
-            [b'/' | b'=' | b'"' | b'\'' | b'<', ..] => return None,
-            _ => {
-                let name = rest.iter().position(|byte| ends_name(*byte))?;
-                rest = match rest.get(name..)? {
-                    [b'=', quote @ (b'"' | b'\''), value @ ..] => {
-                        value.get(memchr(*quote, value)?.checked_add(1)?..)?
-                    }
-                    [b'=', value @ ..] => behind_unquoted(value)?,
-                    after => after,
-                };
-            }
-        }
-    }
-}
-
-fn behind_unquoted(value: &[u8]) -> Option<&[u8]> {
-    match value.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'>')? {
-        0 => None,
-        end => value.get(end..),
-    }
+    let is_style = syntax == Syntax::Html && tag.name.eq_ignore_ascii_case(b"style");
+    if is_style { behind_style(after) } else { None }
 }
 
 fn behind_style(mut text: &[u8]) -> Option<&[u8]> {
     loop {
         text = text.get(memchr(b'<', text)?..)?;
-        match text.get(1..)?.split_at_checked(6)? {
-            (end, rest) if end.eq_ignore_ascii_case(b"/style") && ends_name(*rest.first()?) => {
-                return behind_attributes(rest);
-            }
+        match Tag::read(text) {
+            Some(tag) if tag.is_end_tag && tag.name.eq_ignore_ascii_case(b"style") => return tag.after(),
             _ => text = text.get(1..)?,
         }
     }
-}
-
-/// In a name of an attribute quotes are letters too, and an `=` may be the first one: those are left to the tokenizer.
-fn ends_name(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b'\x0c' | b'/' | b'>' | b'=' | b'"' | b'\'' | b'<')
 }
 
 /// What the element holds is not just markup of HTML.

@@ -316,9 +316,11 @@ impl Scan {
         let mut next = 0_usize;
         while !self.is_settled() {
             let rest = bytes.get(next..).unwrap_or_default();
+            let place = at.saturating_add(offset(next));
             let skipped = match self.kind {
-                Some(Kind::Css) => self.css.skip(rest, &self.url),
-                Some(Kind::Srcset) => self.srcset.skip(rest, &self.url),
+                Some(Kind::Url) => self.url.read_host(rest, place),
+                Some(Kind::Css) => self.css.skip(rest, place, &mut self.url),
+                Some(Kind::Srcset) => self.srcset.skip(rest, place, &mut self.url),
                 _ => 0,
             };
             let Some(byte) = rest.get(skipped) else { return };

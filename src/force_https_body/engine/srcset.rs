@@ -17,10 +17,14 @@ pub(super) enum Srcset {
 }
 
 impl Srcset {
-    /// How many bytes of a URL follow that is decided; not its last one, which may be a comma.
-    pub(super) fn skip(&self, bytes: &[u8], url: &UrlScan) -> usize {
-        if !matches!(self, Self::Url { .. }) || !url.is_decided() {
+    /// How many bytes follow that change nothing, or only the host of a URL; not the last one of it, which may be a
+    /// comma.
+    pub(super) fn skip(&self, bytes: &[u8], at: u64, url: &mut UrlScan) -> usize {
+        if !matches!(self, Self::Url { .. }) {
             return 0;
+        }
+        if !url.is_decided() {
+            return bytes.split_last().map_or(0, |(_, bytes)| url.read_host(bytes, at));
         }
         let end = bytes.iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len());
         end.saturating_sub(1)

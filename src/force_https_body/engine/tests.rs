@@ -210,12 +210,12 @@ fn plain_tags() {
         "<p>",
         "</p >",
         "<P class=a id='b>' title=\"c'>\" hidden><br/><img src=/a/><x-y.z:w>",
-        "<a b = c",
         "<style a>b{c:url(/d)}</p></styl></STYLE\n>",
         "<span><small><table><nav><path>",
         "<p><a\nb\tc\x0cd='e'f=g>",
+        "<p a\"b \"a'><p<a>",
     ] {
-        assert_eq!(passed(page), if page == "<a b = c" { 0 } else { page.len() }, "{page}");
+        assert_eq!(passed(page), page.len(), "{page}");
     }
     for tag in [
         "<",
@@ -244,13 +244,10 @@ fn plain_tags() {
         "<style>a</style",
         "<style>a</styles>",
         "<p =a>",
-        "<p a\"b>",
-        "<p \"a>",
         "<p a=>",
         "<p a= b>",
         "<p a =b>",
         "<p / >",
-        "<p<a>",
         "</p a",
     ] {
         assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");

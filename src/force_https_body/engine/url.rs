@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
+use super::distance;
 use super::reference::Unit;
 use crate::wire::host::{Host, HostName};
 use crate::wire::text::percent_bytes;
@@ -116,6 +117,18 @@ impl UrlScan {
             State::Decided => {}
         }
         None
+    }
+
+    /// Reads what is plainly of a host, at `at`, and says how many bytes.
+    pub(super) fn read_host(&mut self, bytes: &[u8], at: u64) -> usize {
+        if self.state != State::Authority || self.colon.is_some() {
+            return 0;
+        }
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        let most = distance(at, self.start.saturating_add(MAX_HEAD));
+        let host = bytes.iter().take(most).take_while(|byte| is_plain(byte)).count();
+        self.authority.extend_from_slice(bytes.get(..host).unwrap_or_default());
+        host
     }
 
     /// The URL ends at `at`; `is_around` are bytes that do not belong to its end.

@@ -3,10 +3,12 @@
 //! It keeps no bytes: each state depends on the bytes so far and not on how they were cut into chunks. What tree
 //! construction decides (text modes, CDATA) it asks its [`Sink`].
 
+mod tag;
 mod text;
 
 use memchr::memchr;
 
+pub(super) use self::tag::Tag;
 use super::name::Name;
 
 /// Which rules a document follows.
@@ -205,7 +207,10 @@ impl Tokenizer {
     fn step<S: Sink>(&mut self, byte: u8, rest: &[u8], sink: &mut S) -> usize {
         match self.state {
             State::Data => match memchr(b'<', rest) {
-                Some(0) => self.go(State::TagOpen),
+                Some(0) => match self.tag(rest, sink) {
+                    Some(len) => len,
+                    None => self.go(State::TagOpen),
+                },
                 end => self.text(up_to(rest, end), true, sink),
             },
             State::TagOpen => match byte {
@@ -239,10 +244,11 @@ impl Tokenizer {
                     _ => self.go(State::BeforeAttributeName),
                 }
             }
-            State::BeforeAttributeName => match byte {
-                byte if byte.is_ascii_whitespace() => 1,
-                b'/' | b'>' => self.again(State::AfterAttributeName),
-                _ => {
+            State::BeforeAttributeName => match (self.part(rest, sink), byte) {
+                (Some(len), _) => len,
+                (None, byte) if byte.is_ascii_whitespace() => 1,
+                (None, b'/' | b'>') => self.again(State::AfterAttributeName),
+                (None, _) => {
                     // A `=` in this place is the first byte of the name.
                     self.name.clear();
                     self.name.push(byte);
@@ -259,8 +265,7 @@ impl Tokenizer {
                     self.again(State::AfterAttributeName)
                 }
                 _ => {
-                    let name =
-                        up_to(rest, rest.iter().position(|byte| *byte == b'=' || ends_tag_name(*byte)));
+                    let name = up_to(rest, rest.iter().position(|byte| ends_attribute_name(*byte)));
                     self.name.extend(name);
                     name.len()
                 }
@@ -478,6 +483,10 @@ fn up_to(bytes: &[u8], end: Option<usize>) -> &[u8] {
 
 fn ends_tag_name(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>')
+}
+
+fn ends_attribute_name(byte: u8) -> bool {
+    byte == b'=' || ends_tag_name(byte)
 }
 
 #[cfg(test)]
