@@ -63,7 +63,20 @@ pub(crate) fn srcset() -> BoxedStrategy<String> {
     let candidate = joined(vec![
         some(&["", " ", ",", ", "]),
         url(true),
-        some(&["", " 1x", " 2x,", ",", ", ", " 100w ,", " (a,b)", " (", ")", ",,", "\t1.5x\n,"]),
+        some(&[
+            "",
+            " 1x",
+            " 2x,",
+            ",",
+            ", ",
+            " 100w ,",
+            " (a,b)",
+            " (, http://h.example/ )",
+            " (",
+            ")",
+            ",,",
+            "\t1.5x\n,",
+        ]),
     ]);
     vec(candidate, 0..4).prop_map(|candidates| candidates.concat()).boxed()
 }
@@ -248,6 +261,7 @@ fn comment() -> BoxedStrategy<String> {
         "<?php http://h.example/ ?>",
         "<!doctype html>",
         "<![CDATA[ <b> ]]>",
+        "<![CDATA[ > <img src=http://h.example/> ]]>",
         "</ img>",
         "<!a>",
         "</>",

@@ -390,6 +390,17 @@ fn css_in_svg_and_in_cdata() {
 }
 
 #[test]
+fn the_first_of_two_attributes_and_any_word_of_rel() {
+    for page in [
+        "<img src=http://h/ SRC=http://n/>",
+        "<link rel='icon next' href=http://h/>",
+        "<link href=http://h/ rel='x icon y'>",
+    ] {
+        assert_eq!(upgrade(page), page.replace("http://h", "https://h"));
+    }
+}
+
+#[test]
 fn image_set_goes_on_behind_a_quoted_url() {
     let page = "<style>a{b:image-set(url(\"http://h/1\") 1x, \"http://h/2\" 2x)}</style>";
     assert_eq!(upgrade(page), page.replace("http:", "https:"));
@@ -439,6 +450,12 @@ fn cdata_behind_html_in_the_title_of_an_svg() {
 fn title_in_the_title_of_an_svg() {
     let page = "<svg><title><title><img src=http://n/></title></title><image href=http://h/ /></svg>";
     assert_eq!(upgrade(page), page.replace("http://h", "https://h"));
+}
+
+#[test]
+fn less_than_in_a_host_of_css_in_svg() {
+    let page = "<svg><style>a{b:url(http://a<3b/)}</style></svg>";
+    assert_eq!(upgrade(page), page);
 }
 
 #[test]

@@ -222,7 +222,12 @@ impl Tokenizer {
                 b'?' if self.syntax == Syntax::Xml => self.go(State::XmlInstruction { is_at_mark: false }),
                 b'?' => self.go(State::BogusComment),
                 _ if self.starts_name(byte) => self.open_tag(false),
-                _ => self.again(State::Data),
+                _ => {
+                    if sink.wants_text() {
+                        sink.text(b"<", self.at.saturating_sub(1), true);
+                    }
+                    self.again(State::Data)
+                }
             },
             State::EndTagOpen => match byte {
                 b'>' => self.go(State::Data),

@@ -99,9 +99,29 @@ const NAMES: &[&str] = &[
     "scripts",
 ];
 
+/// What matters inside of a script.
+const SCRIPT: &[&str] = &[
+    "<!--",
+    "-->",
+    "--!>",
+    "->",
+    "-",
+    ">",
+    "<",
+    "<!-",
+    "<script>",
+    "<script ",
+    "<scripts>",
+    "</script>",
+    "</script\n",
+    "x",
+];
+
 pub(super) fn soup() -> impl Strategy<Value = String> {
     let tag = (select(&["<", "</"][..]), select(NAMES), select(&[">", " ", "/", "\n", "", "\0", "x"][..]));
+    let script = vec(select(SCRIPT), 1..8).prop_map(|pieces| format!("<script>{}", pieces.concat()));
     let piece = prop_oneof![
+        2 => script,
         10 => select(MARKS).prop_map(str::to_owned),
         4 => select(SPACE).prop_map(str::to_owned),
         6 => select(WORDS).prop_map(str::to_owned),
@@ -113,9 +133,9 @@ pub(super) fn soup() -> impl Strategy<Value = String> {
 }
 
 const WELL_FORMED: &str = concat!(
-    "<!DOCTYPE html PUBLIC \"-//W3C//DTD\" 'x'><html><head><title>a &amp; b</title><style>p { c: '</p>' }</style>",
+    "<!DOCTYPE html PUBLIC \"-//W3C//DTD\" 'x'><html><head><title>a &#38; b</title><style>p { c: '</p>' }</style>",
     "<script>if (a<b) { <!-- <script> x --> </script> -->\n<!--\n</script><meta charset=utf-8></head><body class='x y'>",
-    "<!-- a -- b ---!> --><img src=\"http://h/?a=b&amp;c\" alt='>' hidden/><textarea>\n</title></textarea >",
+    "<!-- a -- b ---!> --><img src=\"http://h/?a=b&#38;c\" alt='>' hidden/><textarea>\n</title></textarea >",
     "<svg viewBox=0><![CDATA[ <b> ]] ]]><path d=''/></svg><noscript><img src=x></noscript><xmp><!--</xmp>--></p></body>",
 );
 
