@@ -1,6 +1,7 @@
 //! The engine: bytes in, bytes out, no HTTP.
 
 mod css;
+mod find;
 mod name;
 mod namespaces;
 mod plain;

@@ -2,6 +2,7 @@
 
 use memchr::memchr;
 
+use super::find::find;
 use super::name::Name;
 use super::rewriter::content_of;
 use super::tokenizer::{Content, Syntax, Tag};
@@ -28,7 +29,7 @@ pub(super) fn plain(bytes: &[u8], syntax: Syntax) -> usize {
     let mut at = 0_usize;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
-        let Some(text) = memchr(b'<', rest) else { return bytes.len() };
+        let Some(text) = find(b'<', rest) else { return bytes.len() };
         at = at.saturating_add(text);
         let Some(after) = rest.get(text..).and_then(|rest| behind_tag(rest, syntax)) else { return at };
         at = bytes.len().saturating_sub(after.len());

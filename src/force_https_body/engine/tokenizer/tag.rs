@@ -1,8 +1,7 @@
 //! Tags and attributes that are there as a whole, and are written as most are: read without a state for each byte.
 
-use memchr::memchr;
-
 use super::{Sink, State, Tokenizer, ends_attribute_name, ends_tag_name};
+use crate::force_https_body::engine::find::find;
 use crate::force_https_body::engine::name::Name;
 use crate::force_https_body::engine::offset;
 
@@ -105,7 +104,7 @@ fn part(bytes: &[u8]) -> Option<Part<'_>> {
     }
     let (value, behind_value, after) = match rest {
         [b'=', quote @ (b'"' | b'\''), rest @ ..] => {
-            let (value, behind) = rest.split_at_checked(memchr(*quote, rest)?)?;
+            let (value, behind) = rest.split_at_checked(find(*quote, rest)?)?;
             (value, behind, behind.get(1..)?)
         }
         [b'=', rest @ ..] => {
