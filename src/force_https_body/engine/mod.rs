@@ -16,7 +16,7 @@ mod url;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use self::plain::{plain, scheme_at};
 use self::reference::Unit;
@@ -136,10 +136,10 @@ pub(super) fn upgrade_url(
     if !policy.admits(&scan.host()?, head.port, own) {
         return None;
     }
-    let upgrade = Upgrade::from(head);
+    let upgrade = Upgrade::of(head)?;
     let (before, rest) = url.split_at_checked(distance(0, upgrade.scheme_at))?;
     let rest = rest.get(4..)?;
-    let Some((port, port_end)) = upgrade.dropped_port else { return Some([before, b"https", rest].concat()) };
+    let Some((port, port_end)) = upgrade.dropped_port() else { return Some([before, b"https", rest].concat()) };
     let after_scheme = upgrade.scheme_at.saturating_add(4);
     let authority = rest.get(..distance(after_scheme, port))?;
     let path = rest.get(distance(after_scheme, port_end)..)?;
@@ -249,24 +249,28 @@ impl Engine {
     /// Writes what is held, and then `piece`, up to `end`, with all upgrades before it. The rest is held.
     fn write(&mut self, piece: &[u8], end: u64) -> Bytes {
         let start = self.written;
-        let upgrades = self.rewriter.upgrades();
+        // Their list is kept, so that it is allocated once.
+        let mut upgrades = std::mem::take(self.rewriter.upgrades());
         upgrades.sort_unstable_by_key(|upgrade| upgrade.scheme_at);
         let ready = upgrades.partition_point(|upgrade| upgrade.scheme_at < end);
-        let upgrades: Vec<_> = upgrades.drain(..ready).collect();
         let len = distance(start, end);
-        let mut source = Source { held: &self.held, piece, start };
-        let mut out = BytesMut::with_capacity(len.saturating_add(upgrades.len()));
+        let ports = upgrades.iter().take(ready).filter_map(Upgrade::dropped_port);
+        let dropped = ports.map(|(port, port_end)| distance(port, port_end)).fold(0, usize::saturating_add);
+        let source = Source { held: &self.held, piece, start };
+        // `Bytes` take a `Vec` over as it is where it is full.
+        let mut out = Vec::with_capacity(len.saturating_add(ready).saturating_sub(dropped));
         let mut at = start;
-        for upgrade in upgrades {
+        for upgrade in upgrades.drain(..ready) {
             source.copy(at, upgrade.scheme_at, &mut out);
-            out.put_slice(b"https");
+            out.extend_from_slice(b"https");
             at = upgrade.scheme_at.saturating_add(4);
-            if let Some((port, port_end)) = upgrade.dropped_port {
+            if let Some((port, port_end)) = upgrade.dropped_port() {
                 source.copy(at, port, &mut out);
                 at = port_end;
             }
         }
         source.copy(at, end, &mut out);
+        *self.rewriter.upgrades() = upgrades;
         if len < self.held.len() {
             self.held.drain(..len);
             self.held.extend_from_slice(piece);
@@ -276,7 +280,7 @@ impl Engine {
             self.held.extend_from_slice(piece.get(rest..).unwrap_or_default());
         }
         self.written = end;
-        out.freeze()
+        out.into()
     }
 }
 
@@ -288,12 +292,12 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn copy(&mut self, from: u64, to: u64, out: &mut BytesMut) {
+    fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
         let (from, to) = (distance(self.start, from), distance(self.start, to));
         let held = self.held.len();
-        out.put_slice(self.held.get(from.min(held)..to.min(held)).unwrap_or_default());
+        out.extend_from_slice(self.held.get(from.min(held)..to.min(held)).unwrap_or_default());
         let (from, to) = (from.saturating_sub(held), to.saturating_sub(held));
-        out.put_slice(self.piece.get(from..to).unwrap_or_default());
+        out.extend_from_slice(self.piece.get(from..to).unwrap_or_default());
     }
 }
 

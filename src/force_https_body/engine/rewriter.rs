@@ -18,20 +18,27 @@ use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
 use crate::wire::host::HostPort;
 
 /// A URL whose scheme becomes `https`; both places change, or none.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Upgrade {
     pub(super) scheme_at: u64,
-    /// The `:80` that has to go.
-    pub(super) dropped_port: Option<(u64, u64)>,
+    /// How far behind the scheme the `:80` begins and ends that has to go: pages hold many, and a head is short.
+    port: Option<(u16, u16)>,
 }
 
-impl From<Head> for Upgrade {
-    fn from(head: Head) -> Self {
-        let dropped_port = match head.port {
-            UrlPort::Default { start, end } => Some((start, end)),
+impl Upgrade {
+    pub(super) fn of(head: Head) -> Option<Self> {
+        let behind = |at: u64| u16::try_from(at.checked_sub(head.scheme_at)?).ok();
+        let port = match head.port {
+            UrlPort::Default { start, end } => Some((behind(start)?, behind(end)?)),
             UrlPort::Absent | UrlPort::Explicit(_) => None,
         };
-        Self { scheme_at: head.scheme_at, dropped_port }
+        Some(Self { scheme_at: head.scheme_at, port })
+    }
+
+    /// From where to where the `:80` stands.
+    pub(super) fn dropped_port(&self) -> Option<(u64, u64)> {
+        let at = |behind: u16| self.scheme_at.saturating_add(behind.into());
+        self.port.map(|(start, end)| (at(start), at(end)))
     }
 }
 
@@ -83,9 +90,13 @@ struct Tag {
 #[derive(Debug)]
 struct Waiting {
     upgrade: Upgrade,
+    report: Option<Box<Report>>,
+}
+
+#[derive(Debug)]
+struct Report {
     attribute: Name,
-    /// Only for reports.
-    host: Option<String>,
+    host: String,
 }
 
 impl Rewriter {
@@ -386,9 +397,9 @@ impl Scan {
 
     fn tag_says(&mut self, so: bool, at: u64, policy: &UpgradePolicy) {
         self.tag.says_so = Some(so);
-        for waiting in std::mem::take(&mut self.waiting) {
-            if so && policy.may_hold(waiting.upgrade.scheme_at, at) {
-                self.commit(waiting.upgrade, &waiting.attribute, waiting.host.as_deref(), policy);
+        while let Some(Waiting { upgrade, report }) = self.waiting.pop_front() {
+            if so && policy.may_hold(upgrade.scheme_at, at) {
+                self.commit(upgrade, report.as_deref(), policy);
             }
         }
     }
@@ -409,26 +420,26 @@ impl Scan {
         if !is_admitted {
             return;
         }
-        let upgrade = Upgrade::from(head);
-        let host = policy.on_rewrite.map(|_| host.to_string());
+        let Some(upgrade) = Upgrade::of(head) else { return };
         let attribute = self.attribute;
+        let report = policy.on_rewrite.map(|_| Report { attribute, host: host.to_string() });
         match (self.when, self.tag.says_so) {
             (When::TagSaysSo, None) => {
                 // One piece may hold more than may wait.
                 self.release_waiting(upgrade.scheme_at, policy);
-                self.waiting.push_back(Waiting { upgrade, attribute, host });
+                self.waiting.push_back(Waiting { upgrade, report: report.map(Box::new) });
             }
             (When::TagSaysSo, Some(false)) => {}
-            _ => self.commit(upgrade, &attribute, host.as_deref(), policy),
+            _ => self.commit(upgrade, report.as_ref(), policy),
         }
     }
 
-    fn commit(&mut self, upgrade: Upgrade, attribute: &Name, host: Option<&str>, policy: &UpgradePolicy) {
-        if let (Some(on_rewrite), Some(host)) = (policy.on_rewrite, host) {
+    fn commit(&mut self, upgrade: Upgrade, report: Option<&Report>, policy: &UpgradePolicy) {
+        if let (Some(on_rewrite), Some(report)) = (policy.on_rewrite, report) {
             on_rewrite(&Rewrite {
                 element: self.tag.name.as_str(),
-                attribute: attribute.as_str(),
-                host,
+                attribute: report.attribute.as_str(),
+                host: &report.host,
                 offset: upgrade.scheme_at,
             });
         }
