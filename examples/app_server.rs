@@ -16,6 +16,7 @@ use http::HeaderName;
 use tower::Layer;
 use tower_proxied::forced_host::AllowedHosts;
 use tower_proxied::forwarded_for::{Claims, Front, Written};
+use tower_proxied::proxy_remote_user::Encoding;
 use tower_proxied::{PathPrefix, PeerAddr, PublicUrl, Scheme, Secret, TrustedProxies};
 
 use self::serve::{Error, Listener, bind, interrupted};
@@ -63,6 +64,10 @@ struct Flags {
     /// The header in which the proxy names the user.
     #[arg(long, default_value = "remote-user")]
     user_header: HeaderName,
+    /// How the proxy writes names that are not ASCII, `utf8|latin1|percent|rfc2047`. The `front_end` example writes
+    /// the last.
+    #[arg(long, default_value = "utf8", value_parser = encoding)]
+    user_encoding: Encoding,
     /// A secret that the proxy must send for its user to be believed.
     #[arg(long, value_name = "NAME=VALUE")]
     secret_header: Option<String>,
@@ -110,6 +115,7 @@ async fn run(flags: Flags) -> Result<(), Error> {
         prefix_mode: flags.prefix_mode,
         public,
         user_header: flags.user_header,
+        user_encoding: flags.user_encoding,
         secret: flags.secret_header.as_deref().map(secret_header).transpose()?,
         session_cookie: flags.session_cookie,
         listener_scheme: if flags.tls { Scheme::Https } else { Scheme::Http },
@@ -133,6 +139,16 @@ fn front(text: &str) -> Result<Front, String> {
         "nginx" => Ok(Front::Nginx),
         "haproxy" => Ok(Front::HaProxy),
         _ => Err(String::from("apache, nginx or haproxy")),
+    }
+}
+
+fn encoding(text: &str) -> Result<Encoding, String> {
+    match text {
+        "utf8" => Ok(Encoding::Utf8),
+        "latin1" => Ok(Encoding::Latin1),
+        "percent" => Ok(Encoding::Percent),
+        "rfc2047" => Ok(Encoding::Rfc2047),
+        _ => Err(String::from("utf8, latin1, percent or rfc2047")),
     }
 }
 

@@ -26,6 +26,7 @@ use clap::Parser;
 use http::{HeaderName, Request, Response};
 use tower::ServiceBuilder;
 use tower_proxied::forwarded_for::{Claims, Written};
+use tower_proxied::proxy_remote_user::Preset;
 use tower_proxied::sticky_route::RouteCookie;
 use tower_proxied::{
     ForwardedForLayer, Identity, Proof, Proxied, ProxyRemoteUserLayer, Secret, TrustedProxies,
@@ -161,7 +162,7 @@ async fn small_application(
     let app = axum::Router::new().fallback_service(
         ServiceBuilder::new()
             .layer(forwarded_for)
-            .layer(ProxyRemoteUserLayer::new(proof).build()?)
+            .layer(ProxyRemoteUserLayer::new(proof).preset(Preset::SetRemoteUser).build()?)
             .service_fn(move |request| async move { Ok::<_, Infallible>(tell(route, &request)) }),
     );
     let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;

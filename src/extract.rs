@@ -7,12 +7,12 @@ use axum::extract::connect_info::Connected;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
-use http::{header, request};
+use http::request;
 
 use crate::body::ResponseBody;
 use crate::forced_host::PublicUrl;
 use crate::forwarded_for::Proxied;
-use crate::proxy_remote_user::{CHALLENGE, Identity, RemoteUser};
+use crate::proxy_remote_user::{CHALLENGE, Identity, RemoteUser, refuse_nobody};
 use crate::refusal::{Caller, Refusal, RefusalKind};
 use crate::script_name_prefix::ScriptName;
 use crate::trust::PeerAddr;
@@ -57,15 +57,15 @@ extract_optional! {
     ScriptName;
 }
 
-/// 500 without the layer, 401 for nobody.
+/// 500 without the layer; 401 for nobody, as of a layer that is `required()`.
 impl<S: Send + Sync> FromRequestParts<S> for RemoteUser {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Self, Refusal> {
-        let user = <Self as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
-        user.ok_or_else(|| {
-            Refusal::from(RefusalKind::NotAuthenticated).with_header(header::WWW_AUTHENTICATE, CHALLENGE)
-        })
+        match <Identity as FromRequestParts<S>>::from_request_parts(parts, state).await? {
+            Identity::User(user) => Ok(user),
+            Identity::Anonymous(why) => Err(refuse_nobody(why, &CHALLENGE)),
+        }
     }
 }
 
@@ -140,10 +140,16 @@ mod tests {
     #[tokio::test]
     async fn nobody() {
         let nobody = || Some(Identity::Anonymous(Anonymous::Absent));
-        let response = ask("/user", nobody()).await;
-        assert_eq!(response.status(), 401);
-        assert_eq!(response.headers()["www-authenticate"], "RemoteUser");
-        assert_eq!(response.extensions().get::<Refusal>().unwrap().kind(), RefusalKind::NotAuthenticated);
+        for (why, kind) in [
+            (Anonymous::Absent, RefusalKind::NotAuthenticated),
+            (Anonymous::Unproven, RefusalKind::NotProven),
+            (Anonymous::NoPeer, RefusalKind::NotProven),
+        ] {
+            let response = ask("/user", Some(Identity::Anonymous(why))).await;
+            assert_eq!(response.status(), 401);
+            assert_eq!(response.headers()["www-authenticate"], "RemoteUser");
+            assert_eq!(response.extensions().get::<Refusal>().unwrap().kind(), kind, "{why}");
+        }
         assert_eq!(text(ask("/maybe", nobody()).await).await, "false");
         assert_eq!(text(ask("/identity", nobody()).await).await, "Anonymous(Absent)");
     }

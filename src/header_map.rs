@@ -4,6 +4,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::wire::{ShortBytes, list};
 
+/// Of HTTP/1.0 proxies (RFC 9112, appendix C.2.2).
+pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
 /// Removes all fields whose name is such. Looks at each name once, and allocates only where the names that go have
 /// more than [`SHORT`] bytes.
 pub(crate) fn remove_where(headers: &mut HeaderMap, is_such: impl Fn(&HeaderName) -> bool) {
@@ -30,24 +33,32 @@ pub(crate) fn remove_where_from(
 
 const SHORT: usize = 512;
 
-/// Takes names out of `Connection`: a proxy further in removes what is listed there (RFC 9110, section 7.6.1),
-/// and a client can list what the front end wrote (CVE-2024-45410, CVE-2022-31813).
+/// Takes names out of `Connection` and `Proxy-Connection`: a proxy further in removes what is listed there (RFC 9110,
+/// section 7.6.1), and a client can list what the front end wrote (CVE-2024-45410, CVE-2022-31813). And out of
+/// `Trailer`, so that no HTTP/1.1 sender hands on a trailer of that name (RFC 9110, section 6.6.2). What is
+/// no token goes as well: another parser may see a name there.
 pub(crate) fn unlist(headers: &mut HeaderMap, is_listed_wrongly: impl Fn(&HeaderName) -> bool) {
-    let goes = |option: &&[u8]| HeaderName::from_bytes(option).is_ok_and(|name| is_listed_wrongly(&name));
+    for field in [header::CONNECTION, PROXY_CONNECTION, header::TRAILER] {
+        unlist_of(&field, headers, &is_listed_wrongly);
+    }
+}
+
+fn unlist_of(field: &HeaderName, headers: &mut HeaderMap, is_listed_wrongly: impl Fn(&HeaderName) -> bool) {
+    let goes = |option: &&[u8]| HeaderName::from_bytes(option).map_or(true, |name| is_listed_wrongly(&name));
     let options = |line| split_list(line).filter(|option| !option.is_empty());
-    if !list::lines(headers, &header::CONNECTION).flat_map(options).any(|option| goes(&option)) {
+    if !list::lines(headers, field).flat_map(options).any(|option| goes(&option)) {
         return;
     }
     let mut kept: Vec<u8> = Vec::new();
-    for option in list::lines(headers, &header::CONNECTION).flat_map(options).filter(|option| !goes(option)) {
+    for option in list::lines(headers, field).flat_map(options).filter(|option| !goes(option)) {
         if !kept.is_empty() {
             kept.extend_from_slice(b", ");
         }
         kept.extend_from_slice(option);
     }
-    headers.remove(header::CONNECTION);
+    headers.remove(field);
     if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::from_bytes(&kept)) {
-        headers.insert(header::CONNECTION, value);
+        headers.insert(field, value);
     }
 }
 
@@ -107,5 +118,6 @@ mod tests {
         assert_eq!(connection(&["close", "REMOTE_USER , upgrade"]), ["close, upgrade"]);
         assert!(connection(&["remote-user"]).is_empty());
         assert_eq!(connection(&["close,  upgrade", "te"]), ["close,  upgrade", "te"]);
+        assert_eq!(connection(&["close, \"remote-user\"", "te"]), ["close, te"]);
     }
 }

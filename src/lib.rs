@@ -18,6 +18,7 @@
 //! |---|---|---|
 //! | [`ForwardedFor`] | [`Proxied`] | Who is the client? Which scheme, host, port and prefix do the proxies attest? |
 //! | [`ProxyRemoteUser`] | [`Identity`] | Who is logged in, as the proxy says? |
+//! | [`RequireGroup`](proxy_remote_user::RequireGroup) | | Only users of some groups come in. |
 //! | [`ForcedHost`] | [`PublicUrl`] | Where does this application live, as the browser sees it? |
 //! | [`ScriptNamePrefix`] | [`ScriptName`] | Under which path is it mounted? |
 //! | [`ForceHttpsBody`] | | No mixed content on pages that came by https. |
@@ -83,6 +84,8 @@
 //! middleware does. That matters only where one service value is kept and shared by hand over a
 //! `ConcurrencyLimit`.
 //!
+//! Coming from elsewhere? The [`guide`] says what Django's settings and Apache's directives are here.
+//!
 //! # Features
 //!
 //! | feature | adds | default |
@@ -95,6 +98,8 @@
 //! | `axum` | extractors, and `Connected` for [`PeerAddr`] | |
 //! | `tonic`, `tonic-tls` | the peer of tonic's servers | |
 //! | `reload` | [`SharedProxies`](trust::SharedProxies), replaced while requests are served | |
+//! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`] in configuration files | |
+//! | `idn` | host names in Unicode in the configuration | |
 //! | `tracing` | one error event where a service was wired without peer information | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |
@@ -128,11 +133,14 @@ pub mod forwarded_for;
 #[cfg(feature = "front")]
 pub mod front;
 pub mod future;
+pub mod guide;
 mod header_map;
 mod literal;
 pub mod proxy_remote_user;
 mod refusal;
 pub mod script_name_prefix;
+#[cfg(feature = "serde")]
+mod serde;
 mod shell;
 #[cfg(feature = "sticky-route")]
 pub mod sticky_route;

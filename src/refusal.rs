@@ -5,6 +5,7 @@ use std::fmt;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
 
 use crate::body::ResponseBody;
+use crate::proxy_remote_user::IdentityFault;
 
 /// A request that a layer answered itself.
 ///
@@ -27,6 +28,7 @@ use crate::body::ResponseBody;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     kind: RefusalKind,
+    identity_fault: Option<IdentityFault>,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -98,17 +100,24 @@ kinds! {
     IdentityForged => FORBIDDEN, "7", "identity headers are not accepted from this peer";
     /// Something needs the extension that `ProxyRemoteUser` leaves, and it did not run.
     IdentityMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: ProxyRemoteUserLayer must stand outside of what reads RemoteUser or Identity";
-    /// The front end knows a user whom its headers cannot carry.
+        "layer missing: ProxyRemoteUserLayer must stand outside of what reads RemoteUser or Identity; axum: Router::layer wraps only what was added before it";
+    /// The front end knows a user whom its headers cannot carry, or its headers clash.
     IdentityUnwritable => INTERNAL_SERVER_ERROR, "13",
-        "identity unwritable: the encoding or the separator of the identity headers cannot carry this user";
+        "identity unwritable: the identity headers cannot carry this user, or clash; SetRemoteUserLayer says which: can_write, checked";
     /// The user is of a realm that is not accepted.
     ForeignRealm => FORBIDDEN, "7", "the user is of a realm that is not accepted here";
+    /// The function of [`map_user`](crate::proxy_remote_user::ProxyRemoteUserBuilder::map_user) turns this user away.
+    UserDenied => FORBIDDEN, "7", "the application does not accept this user";
+    /// The function of [`map_user`](crate::proxy_remote_user::ProxyRemoteUserBuilder::map_user) cannot tell now.
+    UserUnavailable => SERVICE_UNAVAILABLE, "14",
+        "the application cannot tell now who this user is: what map_user relies on does not answer";
+    /// [`RequireGroup`](crate::proxy_remote_user::RequireGroup) asks for a group that the user is not in.
+    NotInGroup => FORBIDDEN, "7", "the user is not in a group that may come here";
     /// Nobody is logged in, and somebody must be.
     NotAuthenticated => UNAUTHORIZED, "16", "not authenticated: the proxy named no user";
     /// Nobody is logged in since nothing proves that a proxy sent the request, and somebody must be.
     NotProven => UNAUTHORIZED, "16",
-        "not authenticated: nothing proves that the request comes from the proxy; see the Proof of ProxyRemoteUserLayer";
+        "not authenticated: nothing proves that the request comes from the proxy; see the Proof of ProxyRemoteUserLayer, and PeerAddr: does the server say who the peer is?";
     /// No Host and no `:authority`.
     HostMissing => BAD_REQUEST, "3", "host missing: the request names no host";
     /// A host that no grammar admits.
@@ -150,6 +159,25 @@ impl Refusal {
         self.kind.rendering().0
     }
 
+    /// Which role broke which rule, where [`ProxyRemoteUser`](crate::ProxyRemoteUser) refused what a proven proxy sent:
+    /// there with [`RefusalKind::IdentityMalformed`] and [`RefusalKind::ForeignRealm`], but for a user who could be read
+    /// and not be written anew by `forward_canonical`.
+    pub fn identity_fault(&self) -> Option<IdentityFault> {
+        self.identity_fault
+    }
+
+    pub(crate) fn with_identity_fault(mut self, fault: IdentityFault) -> Self {
+        self.identity_fault = Some(fault);
+        self
+    }
+
+    fn text(&self) -> &'static str {
+        match (self.kind, self.identity_fault) {
+            (RefusalKind::IdentityMalformed, Some(fault)) => fault.sentence(),
+            (kind, _) => kind.rendering().2,
+        }
+    }
+
     /// The one header that this refusal adds, such as `WWW-Authenticate`, `Location` or `Retry-After`.
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some((name, value));
@@ -157,7 +185,8 @@ impl Refusal {
     }
 
     pub(crate) fn into_response<R>(self, to: Caller) -> Response<ResponseBody<R>> {
-        let (status, grpc_status, text) = self.kind.rendering();
+        let (status, grpc_status, _) = self.kind.rendering();
+        let text = self.text();
         let mut response = match to {
             Caller::Grpc => {
                 let mut response = Response::new(ResponseBody::text(""));
@@ -187,13 +216,13 @@ impl Refusal {
 
 impl From<RefusalKind> for Refusal {
     fn from(kind: RefusalKind) -> Self {
-        Self { kind, header: None }
+        Self { kind, identity_fault: None, header: None }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)
+        f.write_str(self.text())
     }
 }
 

@@ -65,6 +65,11 @@ impl ExemptPaths {
         self.0.push(format!("/{}", path.strip_prefix('/').unwrap_or(path)).into());
     }
 
+    /// No path of a request holds a query or a fragment.
+    pub(crate) fn never_matching(&self) -> Option<&str> {
+        self.0.iter().map(|path| &**path).find(|path| path.contains(['?', '#']))
+    }
+
     pub(crate) fn contains(&self, parts: &request::Parts) -> bool {
         self.0.iter().any(|path| **path == *parts.uri.path())
     }

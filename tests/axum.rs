@@ -11,6 +11,7 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use common::{exchange, stack};
 use tower::ServiceBuilder;
+use tower_proxied::proxy_remote_user::RequireGroupLayer;
 use tower_proxied::{Identity, PeerAddr, Proxied, PublicUrl, ScriptName};
 
 fn router() -> Router {
@@ -101,4 +102,42 @@ async fn without_connect_info_it_says_what_to_do() {
     let answer = exchange(address, &["GET /webapps/ HTTP/1.1", "Host: app"]).await;
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     assert!(answer.contains("into_make_service_with_connect_info::<PeerAddr>()"), "{answer}");
+}
+
+/// `route_layer` guards the routes before it, `layer` on a nested router all of that router.
+#[tokio::test]
+async fn groups_guard_routes_and_nested_routers() {
+    let admin = Router::new()
+        .route("/", get(|| async { "admin" }))
+        .route("/healthz", get(|| async { "fine" }))
+        .layer(RequireGroupLayer::all_of(["ops", "root"]).exempt_path("/healthz"));
+    let guarded = Router::new()
+        .route("/jobs", get(|| async { "jobs" }))
+        .route_layer(RequireGroupLayer::any_of(["dev", "ops"]))
+        .route("/open", get(|| async { "open" }))
+        .nest("/admin", admin);
+    let app = Router::new().fallback_service(ServiceBuilder::new().layer(stack()).service(guarded));
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        axum::serve(listener, app.into_make_service_with_connect_info::<PeerAddr>()).await
+    });
+    for (path, lines, status) in [
+        ("/open", &[][..], "200"),
+        ("/jobs", &[], "401"),
+        ("/jobs", &["Remote-User: alice"], "403"),
+        ("/jobs", &["Remote-User: alice", "Remote-Groups: dev"], "200"),
+        ("/jobs", &["Remote-Groups: dev"], "401"),
+        ("/nothing", &[], "404"),
+        ("/admin", &["Remote-User: alice", "Remote-Groups: ops"], "403"),
+        ("/admin", &["Remote-User: alice", "Remote-Groups: ops,root"], "200"),
+        ("/admin/healthz", &[], "200"),
+    ] {
+        let start = format!("GET /webapps{path} HTTP/1.1");
+        let mut request = vec![&*start, "Host: app", PROXY];
+        request.extend(lines);
+        let answer = exchange(address, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {lines:?}: {answer}");
+        assert_eq!(answer.contains("\r\nwww-authenticate: RemoteUser\r\n"), status == "401", "{answer}");
+    }
 }

@@ -20,6 +20,10 @@ use self::networks::{around, network, other_form};
 use self::proxies::{Kind, Tail, address, tail, trusted, untrusted, well_formed_line};
 use self::reference::{Said, read_forwarded};
 
+#[macro_use]
+#[path = "common/laws.rs"]
+mod laws;
+
 #[path = "forwarded_for_laws/chain.rs"]
 mod chain;
 #[path = "forwarded_for_laws/clients.rs"]
@@ -32,31 +36,6 @@ mod networks;
 mod proxies;
 #[path = "../fuzz/checks/reference.rs"]
 mod reference;
-
-macro_rules! laws {
-    ($($(#[$doc:meta])* fn $law:ident($($value:ident in $strategy:expr),+ $(,)?) $body:block)+) => {$(
-        $(#[$doc])*
-        mod $law {
-            use super::*;
-
-            #[test]
-            fn holds() {
-                hold(1_024);
-            }
-
-            #[test]
-            #[ignore = "takes minutes without optimisation"]
-            fn holds_a_hundred_thousand_times() {
-                hold(100_000);
-            }
-
-            fn hold(cases: u32) {
-                let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-                proptest!(config, |($($value in $strategy),+)| $body);
-            }
-        }
-    )+};
-}
 
 laws! {
     /// `resolve(P + tail) == resolve(tail)`.

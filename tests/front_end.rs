@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version, header};
 use http_body_util::{BodyExt, Empty};
@@ -19,8 +22,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsConnector;
+use tower_proxied::proxy_remote_user::Preset;
 use tower_proxied::sticky_route::{Role, RouteCookie};
-use tower_proxied::{Scheme, Secret};
+use tower_proxied::{Identity, Proof, ProxyRemoteUserLayer, Scheme, Secret, TrustedProxies};
 
 use self::front::{FrontConfig, FrontMember};
 use self::serve::{Error, Listener};
@@ -100,6 +104,40 @@ impl Running {
         let body = body.collect().await.unwrap().to_bytes();
         (Response::from_parts(parts, ()), String::from_utf8(body.to_vec()).unwrap())
     }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_ascii_arrives() {
+    within(async {
+        let proof = Proof::peer(TrustedProxies::loopback());
+        let layer = ProxyRemoteUserLayer::new(proof).preset(Preset::SetRemoteUser).build().unwrap();
+        let app = axum::Router::new()
+            .fallback(|Extension(identity): Extension<Identity>| async move { identity.to_string() })
+            .layer(layer);
+        let (listener, address) = listen().await;
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let member = FrontMember::new("http-1", format!("http://{address}").parse().unwrap());
+        let mut config = config(vec![member]);
+        config.basic_auth = Some("andré:wonderland".parse().unwrap());
+        let front = run(config).await;
+        let authorization = format!("Basic {}", BASE64_STANDARD.encode("andré:wonderland"));
+        let (_, text) = front.get(&[("authorization", &authorization), ("remote-user", "admin")]).await;
+        assert_eq!(text, "user \"andré\"");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn headers_that_clash_and_users_who_cannot_be_told_are_found_at_the_start() {
+    let mut clash = config(Vec::new());
+    clash.members.push(member("http-1", axum::Router::new()).await);
+    assert!(clash.check().is_ok());
+    clash.secret = Some(("remote_user".parse().unwrap(), Secret::parse(SECRET).unwrap()));
+    assert!(clash.check().unwrap_err().to_string().contains("\"remote_user\" has two roles"));
+    clash.secret = None;
+    clash.basic_auth = Some("a,b:wonderland".parse().unwrap());
+    assert_eq!(clash.check().unwrap_err().to_string(), "the name cannot be written");
 }
 
 #[tokio::test]

@@ -26,6 +26,21 @@ fn forwarded_for_layer() {
 }
 
 #[test]
+fn script_name_prefix() {
+    replay("script_name_prefix", checks::script_name_prefix);
+}
+
+#[test]
+fn host() {
+    replay("host", checks::host);
+}
+
+#[test]
+fn reference() {
+    replay("reference", checks::reference);
+}
+
+#[test]
 fn upgrader() {
     replay("upgrader", checks::upgrader);
 }

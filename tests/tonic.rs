@@ -21,6 +21,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tower_proxied::proxy_remote_user::RequireGroupLayer;
 use tower_proxied::{Identity, Proxied};
 
 /// Answers with what the layers left, in the response's metadata.
@@ -117,4 +118,31 @@ async fn over_tls_the_peer_is_known_too() {
     let response =
         tokio::time::timeout(Duration::from_secs(10), client.check(request)).await.unwrap().unwrap();
     assert_eq!(response.metadata().get("seen").unwrap(), "Some(203.0.113.5) None");
+}
+
+#[tokio::test]
+async fn groups_guard_a_server() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder()
+        .layer(stack_without_prefix())
+        .layer(RequireGroupLayer::group("ops"))
+        .add_service(HealthServer::new(Seen));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
+    let mut client = HealthClient::new(endpoint.connect().await.unwrap());
+    let alice = ("remote-user", "alice");
+    for (metadata, code) in [
+        (&[][..], Some(Code::Unauthenticated)),
+        (&[alice, ("remote-groups", "dev")], Some(Code::PermissionDenied)),
+        (&[alice, ("remote-groups", "dev,ops")], None),
+    ] {
+        let mut request = Request::new(HealthCheckRequest { service: String::new() });
+        for (name, value) in metadata {
+            request.metadata_mut().append(*name, MetadataValue::from_static(value));
+        }
+        request.metadata_mut().append("x-forwarded-for", MetadataValue::from_static("203.0.113.5"));
+        let answer = tokio::time::timeout(Duration::from_secs(10), client.check(request)).await.unwrap();
+        assert_eq!(answer.err().map(|status| status.code()), code, "{metadata:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Runs every case of `tests/vectors/*.json`, and of the folder in `$TOWER_PROXIED_VECTORS` when it is set.
 //!
-//! A case is named `area::id`, the area being the file. `pending.txt` lists cases that may fail still, and must;
+//! A case is named `area::id`, the area being the file; `remote_user::http1::id` and `remote_user::http2::id` are the
+//! same cases over sockets. `pending.txt` lists cases that may fail still, and must;
 //! `disputed.txt` lists cases that are wrong, each with the reason.
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ mod forwarded_for;
 mod remote_user;
 #[path = "vectors/script_name.rs"]
 mod script_name;
+#[path = "vectors/sockets.rs"]
+mod sockets;
 #[path = "vectors/sticky_route.rs"]
 mod sticky_route;
 #[path = "vectors/support.rs"]
@@ -29,10 +32,12 @@ mod wire_captures;
 
 type Run = fn(&Case) -> Verdict;
 
-/// How each file is run.
+/// How each file is run; what is named besides the file runs it once more, over sockets.
 const AREAS: &[(&str, Run)] = &[
     ("forwarded_for", forwarded_for::run),
     ("remote_user", remote_user::run),
+    ("remote_user::http1", remote_user::run_over_http_1),
+    ("remote_user::http2", remote_user::run_over_http_2),
     ("forced_host", forced_host::run),
     ("script_name", script_name::run),
     ("force_https", force_https::run),
@@ -56,6 +61,10 @@ fn main() -> ExitCode {
             }
             if reasons_given { Ok(()) } else { Err("a disputed case has no reason".into()) }
         }
+    }));
+    trials.push(Trial::test("remote_user::names_what_a_protocol_does_not_carry", {
+        let cases = cases(&here.join("remote_user.json")).expect("the file is there");
+        move || remote_user::names_what_is_not_carried(&cases).map_err(Into::into)
     }));
     if let Some(folder) = std::env::var_os("TOWER_PROXIED_VECTORS") {
         trials.extend(self::trials(&PathBuf::from(folder), "extra::", &lists));
@@ -84,15 +93,16 @@ fn ids(file: &Path) -> BTreeMap<String, String> {
 fn trials(folder: &Path, prefix: &str, lists: &Lists) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (area, run) in AREAS {
-        let file = folder.join(format!("{area}.json"));
-        let Ok(text) = std::fs::read_to_string(&file) else {
+        let (stem, via) = area.split_once("::").unwrap_or((area, ""));
+        let file = folder.join(format!("{stem}.json"));
+        let Some(cases) = cases(&file) else {
             assert!(!prefix.is_empty(), "{} is missing", file.display());
             continue;
         };
-        let cases: Vec<serde_json::Value> =
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         for case in cases {
-            let case = Case::new(case);
+            if !via.is_empty() && !remote_user::is_request(&case) {
+                continue;
+            }
             let id = format!("{area}::{}", case.id);
             let is_pending = lists.pending.contains_key(&id);
             let is_disputed = lists.disputed.contains_key(&id);
@@ -107,6 +117,13 @@ fn trials(folder: &Path, prefix: &str, lists: &Lists) -> Vec<Trial> {
         }
     }
     trials
+}
+
+fn cases(file: &Path) -> Option<Vec<Case>> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let cases: Vec<serde_json::Value> =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    Some(cases.into_iter().map(Case::new).collect())
 }
 
 fn verdict(run: Run, case: &Case) -> Verdict {

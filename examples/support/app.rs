@@ -20,6 +20,7 @@ use tower::util::MapRequestLayer;
 use tower::{Layer, ServiceBuilder};
 use tower_proxied::forced_host::AllowedHosts;
 use tower_proxied::forwarded_for::Claims;
+use tower_proxied::proxy_remote_user::Encoding;
 use tower_proxied::{
     ForceHttpsBodyLayer, ForcedHostLayer, ForwardedForLayer, Identity, PathPrefix, PeerAddr, Proof, Proxied,
     ProxyRemoteUserLayer, PublicUrl, RouteSuffixLayer, Scheme, ScriptName, ScriptNamePrefixLayer, Secret,
@@ -41,6 +42,8 @@ pub(crate) struct AppConfig {
     pub(crate) prefix_mode: PrefixMode,
     pub(crate) public: Public,
     pub(crate) user_header: HeaderName,
+    /// How the proxy writes names that are not ASCII.
+    pub(crate) user_encoding: Encoding,
     pub(crate) secret: Option<(HeaderName, Secret)>,
     /// The cookie of the session; Apache's `stickysession=` wants the route in it.
     pub(crate) session_cookie: String,
@@ -74,7 +77,10 @@ pub(crate) fn app(config: AppConfig) -> Result<Router, Error> {
     if let Some((name, secret)) = config.secret {
         proof = proof & Proof::shared_secret(name, [secret]);
     }
-    let remote_user = ProxyRemoteUserLayer::new(proof).user_header(config.user_header).build()?;
+    let remote_user = ProxyRemoteUserLayer::new(proof)
+        .user_header(config.user_header)
+        .encoding(config.user_encoding)
+        .build()?;
 
     let forced_host = match config.public {
         Public::Fixed(public) => ForcedHostLayer::fixed(public),

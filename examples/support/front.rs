@@ -26,6 +26,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_proxied::errors_to_502::{ErrorsTo502Layer, MemberError};
 use tower_proxied::front::{SetForwardedLayer, SetRemoteUserLayer, Target, UpstreamLayer};
+use tower_proxied::proxy_remote_user::Preset;
 use tower_proxied::sticky_route::{Member, Phase, RequestBody, Role, RouteCookie, StickyRoute};
 use tower_proxied::{DetachedUser, ForwardedForLayer, PeerAddr, Scheme, Secret, TrustedProxies};
 
@@ -178,6 +179,19 @@ fn host_and_port(target: &Target) -> String {
     if has_port { authority.into() } else { format!("{authority}:{}", target.scheme().default_port()) }
 }
 
+/// Tells the members who is logged in. They read it with the same preset.
+fn set_remote_user(config: &FrontConfig) -> Result<SetRemoteUserLayer, Error> {
+    let mut layer = SetRemoteUserLayer::from_detached_user().preset(Preset::SetRemoteUser);
+    if let Some((name, secret)) = &config.secret {
+        layer = layer.shared_secret(name.clone(), secret.clone());
+    }
+    let layer = layer.checked()?;
+    if let Some(basic_auth) = &config.basic_auth {
+        layer.can_write(&DetachedUser::new(basic_auth.user()))?;
+    }
+    Ok(layer)
+}
+
 /// All members under one roof, over one HTTP client.
 fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
     let mut connector = HttpConnector::new();
@@ -203,6 +217,7 @@ fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
             }
             response
         })
+        .layer(set_remote_user(config)?)
         .layer(ErrorsTo502Layer::new())
         .service(sticky.build()?))
 }
@@ -239,24 +254,19 @@ fn stack<S: Answer>(
     port: u16,
     balanced: S,
 ) -> impl Answer + use<S> {
-    let mut set_remote_user = SetRemoteUserLayer::from_detached_user();
-    if let Some((name, secret)) = &config.secret {
-        set_remote_user = set_remote_user.shared_secret(name.clone(), secret.clone());
-    }
     let basic_auth = config.basic_auth.clone();
-    let authenticated = ServiceBuilder::new().layer(set_remote_user).service(balanced);
     ServiceBuilder::new()
         .layer(PeerAddr::layer(peer))
         .layer(ForwardedForLayer::x_forwarded_for(TrustedProxies::none()).listener_scheme(scheme))
         .layer(SetForwardedLayer::edge().listener_scheme(scheme).listener_port(port))
         .service_fn(move |mut request: Request<Incoming>| {
             let admitted = admit(basic_auth.as_ref(), &mut request);
-            let authenticated = authenticated.clone();
+            let balanced = balanced.clone();
             async move {
                 if !admitted {
                     return Ok(unauthorized().map(Either::Right));
                 }
-                authenticated.oneshot(request).await.map(|response| response.map(Either::Left))
+                balanced.oneshot(request).await.map(|response| response.map(Either::Left))
             }
         })
 }

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tower::Layer;
 use tower_proxied::forwarded_for::{Claims, Written};
 use tower_proxied::front::Target;
+use tower_proxied::proxy_remote_user::Encoding;
 use tower_proxied::sticky_route::RouteCookie;
 use tower_proxied::{PathPrefix, PeerAddr, Scheme, Secret, TrustedProxies};
 
@@ -167,6 +168,7 @@ async fn start_app(route: &'static str, at: SocketAddr) -> Result<Running, Error
         prefix_mode: PrefixMode::Keeps,
         public: Public::Allowed(app::loopback_hosts()?),
         user_header: HeaderName::from_static("remote-user"),
+        user_encoding: Encoding::Rfc2047,
         secret: Some(secret()?),
         session_cookie: "sessionid".to_owned(),
         listener_scheme: Scheme::Http,

@@ -1,18 +1,20 @@
 //! What must hold whatever the bytes are: run by the fuzz targets, and by the crate's own tests on all seeds.
 
+mod browser;
 mod inner;
+mod prefix;
 mod reference;
 mod scenario;
 mod upgrader;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use tower_proxied::Proxied;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tower_proxied::wire::forwarded::{self, ForwardedElement, Value};
 use tower_proxied::wire::list::{self, Element};
 use tower_proxied::wire::name::FORWARDING;
 use tower_proxied::wire::node::Node;
+use tower_proxied::{Proxied, PublicUrl};
 
 use self::inner::inner;
 use self::reference::{Said, read_element, read_forwarded, trim};
@@ -94,6 +96,51 @@ pub fn forwarded_for_layer(data: &[u8]) {
         })
     };
     assert_eq!(see(with), see(attested), "the inner request");
+}
+
+/// The paths go in and out as naive twins and browsers have it.
+///
+/// The first byte chooses the mount, the first line behind it is the target, each further one a line of the response.
+pub fn script_name_prefix(data: &[u8]) {
+    let Some((chosen, rest)) = data.split_first() else { return };
+    let sites = prefix::sites();
+    let site = sites[usize::from(chosen & 0x7f) % sites.len()].clone();
+    let site = if *chosen < 0x80 { site } else { site.always() };
+    let mut lines = rest.strip_prefix(b"\n").unwrap_or(rest).split(|byte| *byte == b'\n');
+    let Ok(target) = Uri::try_from(lines.next().unwrap_or_default()) else { return };
+    let mut answered = HeaderMap::new();
+    for line in lines.take(100) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&line[colon + 1..])) {
+            answered.append(name, value);
+        }
+    }
+    prefix::holds(&site, &target, &answered);
+}
+
+/// What is read as a host is the host that browsers go to.
+pub fn host(data: &[u8]) {
+    browser::host_is_what_browsers_read(data);
+}
+
+/// Links stay below the public URL as browsers read them, and references resolve as RFC 3986 has it.
+///
+/// The first byte chooses the public URL, the first line behind it is the current path or the base, and all behind it is
+/// the reference.
+pub fn reference(data: &[u8]) {
+    const PUBLIC: [&str; 4] = [
+        "https://example.com",
+        "https://example.com/app",
+        "http://[2001:db8::1]:8080/caf%C3%A9/app",
+        "http://127.0.0.1/a/b",
+    ];
+    let Some((chosen, text)) = data.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let (base, reference) = text.split_once('\n').unwrap_or(("/", text));
+    let public = PublicUrl::from_static(PUBLIC[usize::from(*chosen) % PUBLIC.len()]);
+    browser::link_stays(&public, base, reference);
+    browser::resolves_as_the_rfc(&public, base, reference);
 }
 
 fn attested(scenario: &Scenario) -> HeaderMap {

@@ -2,6 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::configured::configured_host;
+use super::patterns::{Covers, Patterns, Ports};
 use crate::literal::literal;
 use crate::wire::host::{Host, HostPort, Scheme};
 use crate::wire::node;
@@ -20,7 +22,9 @@ use crate::wire::node;
 /// another service. 80 and 443 count as no port under both schemes, since a proxy that ends TLS may write
 /// the port of its inner side. Case and one trailing dot do not matter.
 ///
-/// A check allocates nothing; its time grows with the number of patterns.
+/// With the feature `idn` a name may be written in Unicode (`bücher.example`); requests name hosts in ASCII.
+///
+/// A check allocates nothing, and its time does not grow with the number of patterns.
 ///
 /// # Example
 ///
@@ -40,8 +44,7 @@ use crate::wire::node;
 #[must_use]
 pub struct AllowedHosts {
     /// `None` is any.
-    patterns: Option<Arc<[Pattern]>>,
-    any_port: bool,
+    patterns: Option<Arc<Patterns>>,
 }
 
 impl AllowedHosts {
@@ -51,17 +54,21 @@ impl AllowedHosts {
     ///
     /// What is no pattern, `*` alone (say [`any`](Self::any)), and an empty list, which would refuse everything.
     /// The error holds the offending item.
-    pub fn parse<I>(patterns: I) -> Result<Self, AllowedHostsError>
+    pub fn parse<I>(items: I) -> Result<Self, AllowedHostsError>
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let patterns: Arc<[Pattern]> =
-            patterns.into_iter().map(|pattern| Pattern::parse(pattern.as_ref())).collect::<Result<_, _>>()?;
+        let mut patterns = Patterns::default();
+        for item in items {
+            let (covers, host) = read(item.as_ref())?;
+            let ports = host.port().map_or(Ports::Usual, Ports::Only);
+            patterns.add(covers, host.into_host(), ports, 0);
+        }
         if patterns.is_empty() {
             return Err(Problem::Nothing.of(""));
         }
-        Ok(Self { patterns: Some(patterns), any_port: false })
+        Ok(Self { patterns: Some(Arc::new(patterns)) })
     }
 
     /// For literals.
@@ -76,81 +83,45 @@ impl AllowedHosts {
     /// Every well-formed host on every port: the client chooses where links lead. Only for tools that print no
     /// link and send no mail.
     pub fn any() -> Self {
-        Self { patterns: None, any_port: true }
+        Self { patterns: None }
     }
 
     /// Patterns without a port allow every port.
     pub fn any_port(mut self) -> Self {
-        self.any_port = true;
+        self.patterns = self.patterns.map(|patterns| Arc::new(patterns.on_any_port()));
         self
     }
 
     /// Whether the application answers for this host under this scheme.
     pub fn allows(&self, scheme: Scheme, host: &HostPort<'_>) -> bool {
-        let Some(patterns) = &self.patterns else { return true };
-        let port = host.unusual_port();
-        patterns.iter().any(|pattern| {
-            let allows_port = match pattern.port {
-                Some(only) => port.unwrap_or(scheme.default_port()) == only,
-                None => port.is_none() || self.any_port,
-            };
-            allows_port && pattern.matches(host.host())
-        })
+        self.patterns.as_ref().is_none_or(|patterns| patterns.rank(scheme, host).is_some())
+    }
+
+    /// `None` is any.
+    pub(super) fn patterns(&self) -> Option<&Patterns> {
+        self.patterns.as_deref()
     }
 }
 
-#[derive(Clone, Debug)]
-struct Pattern {
-    covers: Covers,
-    host: Host<'static>,
-    port: Option<u16>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Covers {
-    Host,
-    HostAndBelow,
-    Below,
-}
-
-impl Pattern {
-    fn parse(item: &str) -> Result<Self, AllowedHostsError> {
-        let (covers, host) = if let Some(host) = item.strip_prefix("*.") {
-            (Covers::Below, host)
-        } else if let Some(host) = item.strip_prefix('.') {
-            (Covers::HostAndBelow, host)
-        } else {
-            (Covers::Host, item)
-        };
-        let problem = || match item {
-            "*" => Problem::Star,
-            _ if !item.is_ascii() => Problem::Unicode,
-            _ if item.contains("://") => Problem::Url,
-            _ if has_bad_port(host) => Problem::Port,
-            _ => Problem::Pattern,
-        };
-        let host = HostPort::parse(host.as_bytes()).ok_or_else(|| problem().of(item))?;
-        let port = host.port();
-        match host.into_owned().into_host() {
-            Host::V4(_) | Host::V6(_) if covers != Covers::Host => Err(Problem::BelowAddress.of(item)),
-            host => Ok(Self { covers, host, port }),
-        }
-    }
-
-    fn matches(&self, host: &Host<'_>) -> bool {
-        match self.covers {
-            Covers::Host => self.host == *host,
-            Covers::HostAndBelow => self.host == *host || self.is_above(host),
-            Covers::Below => self.is_above(host),
-        }
-    }
-
-    fn is_above(&self, host: &Host<'_>) -> bool {
-        let (Host::Name(above), Host::Name(name)) = (&self.host, host) else { return false };
-        let start = name.len().checked_sub(above.len());
-        start
-            .and_then(|start| name.as_bytes().split_at_checked(start))
-            .is_some_and(|(below, end)| below.ends_with(b".") && end.eq_ignore_ascii_case(above.as_bytes()))
+fn read(item: &str) -> Result<(Covers, HostPort<'static>), AllowedHostsError> {
+    let (covers, text) = if let Some(text) = item.strip_prefix("*.") {
+        (Covers::Below, text)
+    } else if let Some(text) = item.strip_prefix('.') {
+        (Covers::HostAndBelow, text)
+    } else {
+        (Covers::Host, item)
+    };
+    let problem = || match item {
+        "*" => Problem::Star,
+        _ if !item.is_ascii() => Problem::Unicode,
+        _ if item.contains("://") => Problem::Url,
+        _ if has_bad_port(text) => Problem::Port,
+        _ => Problem::Pattern,
+    };
+    let host = configured_host(text).ok_or_else(|| problem().of(item))?;
+    match host.host() {
+        Host::V4(_) | Host::V6(_) if covers != Covers::Host => Err(Problem::BelowAddress.of(item)),
+        _ => Ok((covers, host)),
     }
 }
 
@@ -208,7 +179,8 @@ impl fmt::Display for AllowedHostsError {
                 );
             }
             Problem::Star => "say AllowedHosts::any() for that",
-            Problem::Unicode => "write its ASCII form, which starts with xn--",
+            Problem::Unicode if cfg!(feature = "idn") => "it must be a name that can be written in ASCII",
+            Problem::Unicode => "write its ASCII form, which starts with xn--, or use the feature idn",
             Problem::Url => "it must be a host, without scheme and path",
             Problem::Port => "its port must be 1 to 65535; any_port() allows all",
             Problem::BelowAddress => "nothing is below an address",
@@ -284,7 +256,7 @@ mod tests {
             "",
             "*.*.a",
             "..a",
-            "bücher.example",
+            "b\u{fc} cher.example",
             "https://a.example",
             "a/b",
             "a:0",
@@ -306,15 +278,60 @@ mod tests {
         assert!(" ,".parse::<AllowedHosts>().is_err());
     }
 
+    #[test]
+    fn unicode_is_for_the_configuration_alone() {
+        assert_eq!(HostPort::parse("bücher.example".as_bytes()), None);
+        assert_eq!(AllowedHosts::parse(["*.bücher.example:8443"]).is_ok(), cfg!(feature = "idn"));
+        if cfg!(feature = "idn") {
+            let allowed = AllowedHosts::from_static(&["*.bücher.example:8443"]);
+            assert!(allows(&allowed, Scheme::Https, "www.XN--bcher-KVA.example:8443"));
+            assert!(!allows(&allowed, Scheme::Https, "xn--bcher-kva.example:8443"));
+        }
+    }
+
+    /// One pattern after the other, by their text.
+    fn naive(patterns: &[String], any_port: bool, scheme: Scheme, name: &str, port: Option<u16>) -> bool {
+        let port = port.filter(|port| *port != 80 && *port != 443);
+        let name = name.to_lowercase();
+        patterns.iter().any(|pattern| {
+            let (host, only) = match pattern.rsplit_once(':') {
+                Some((host, only)) if !only.ends_with(']') => (host, Some(only.parse::<u16>().unwrap())),
+                _ => (&pattern[..], None),
+            };
+            let host = host.to_lowercase();
+            let allows_port = match only {
+                Some(only) => port.unwrap_or(scheme.default_port()) == only,
+                None => any_port || port.is_none(),
+            };
+            let allows_host = match (host.strip_prefix("*."), host.strip_prefix('.')) {
+                (Some(above), _) => name.ends_with(&format!(".{above}")),
+                (None, Some(above)) => name == above || name.ends_with(&host),
+                (None, None) => name == host,
+            };
+            allows_port && allows_host
+        })
+    }
+
     proptest! {
         #[test]
-        fn a_host_below_is_one_with_a_label_more(below in "[ab]{0,2}(\\.[ab]{1,2}){0,2}", above in "[ab]{1,2}(\\.[ab]{1,2}){0,1}") {
-            let pattern = AllowedHosts::parse([format!("*.{above}")]).unwrap();
-            for host in [format!("{below}.{above}"), format!("{below}{above}")] {
-                if HostPort::parse(host.as_bytes()).is_some() {
-                    let naive = host.ends_with(&format!(".{above}"));
-                    prop_assert_eq!(allows(&pattern, Scheme::Http, &host), naive, "{}", host);
-                }
+        fn the_index_is_a_scan_of_the_patterns(
+            patterns in prop::collection::vec("(|\\.|\\*\\.)([abA]{1,2}\\.){0,2}[ab](|:80|:443|:81)", 1..9),
+            addresses in prop::collection::vec("(192\\.0\\.2\\.[12]|\\[::[12]\\])(|:80|:81)", 0..3),
+            any_port: bool,
+            is_https: bool,
+            names in prop::collection::vec("([abB]{1,2}\\.){0,3}[ab]|192\\.0\\.2\\.[12]|\\[::[12]\\]", 1..9),
+            port in prop::option::of(prop::sample::select(vec![80_u16, 443, 81, 82])),
+        ) {
+            let scheme = if is_https { Scheme::Https } else { Scheme::Http };
+            let patterns = [patterns, addresses].concat();
+            let mut allowed = AllowedHosts::parse(&patterns).unwrap();
+            if any_port {
+                allowed = allowed.any_port();
+            }
+            for name in names {
+                let asked = port.map_or(name.clone(), |port| format!("{name}:{port}"));
+                let expected = naive(&patterns, any_port, scheme, &name, port);
+                prop_assert_eq!(allows(&allowed, scheme, &asked), expected, "{} in {:?}", asked, patterns);
             }
         }
     }

@@ -39,7 +39,8 @@
 //!
 //! # Cost
 //!
-//! `fixed` and `sites` allocate the extensions alone. `allowed` allocates the host, too.
+//! `fixed` and `sites` allocate the extensions alone. `allowed` allocates the host, too. Hosts are looked up by hash:
+//! the number of patterns and sites does not matter.
 //!
 //! # Deployment caveats
 //!
@@ -86,6 +87,8 @@
 //! ```
 
 mod allowed;
+mod configured;
+mod patterns;
 mod public_url;
 mod reference;
 mod rewrite;

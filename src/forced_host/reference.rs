@@ -5,8 +5,8 @@ use std::fmt;
 use super::PublicUrl;
 use crate::wire::cut;
 use crate::wire::dot_segments::{self, Dots};
-use crate::wire::host::{HostPort, Scheme};
-use crate::wire::reference::{Part, Reference, push_encoded, push_tail};
+use crate::wire::host::{Host, HostPort, Scheme};
+use crate::wire::reference::{Part, Reference, encoded_length, push_tail};
 
 /// Why a reference is not made absolute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,42 +48,93 @@ pub(super) fn absolute(
 ) -> Result<String, ReferenceError> {
     let reference = read(reference)?;
     let (current_path, current_query) = cut(current_path.as_bytes(), b'?');
+    // `*` and the empty path of `CONNECT` are no place to start from.
+    let current_path = if current_path.starts_with(b"/") { current_path } else { b"/" };
     let mut query = reference.query;
-    let clean = |path: &[u8]| dot_segments::remove(path, Dots::AsBrowsers);
-    let prefix = public.prefix().as_str();
-    let path = match reference.authority {
+    let (folder, path) = match reference.authority {
         Some(authority) => {
             check_origin(public, reference.scheme, authority)?;
-            let path = clean(reference.path);
-            let below = path.strip_prefix(prefix.as_bytes());
-            below
-                .filter(|below| matches!(below.first(), None | Some(b'/')))
-                .ok_or(ReferenceError::OutsidePrefix)?
-                .to_vec()
+            (None, reference.path)
         }
         None if reference.scheme.is_some() => return Err(ReferenceError::Scheme),
         None if reference.path.is_empty() => {
             query = query.or(current_query);
-            clean(rooted(current_path).as_bytes())
+            (None, current_path)
         }
-        None if reference.path.starts_with(b"/") => clean(reference.path),
-        None => dot_segments::resolve(rooted(current_path).as_bytes(), reference.path, Dots::AsBrowsers),
+        None if reference.path.starts_with(b"/") => (None, reference.path),
+        None => (folder_of(current_path), reference.path),
     };
-    let mut text = public.to_string();
-    let slashes = path.iter().take_while(|byte| **byte == b'/').count();
+
+    let is_public_already = reference.authority.is_some();
+    let prefix = public.prefix().as_str();
+    let mut text = with_room_for(public, &[folder.unwrap_or_default(), path], query, reference.fragment);
+    public.origin().push_to(&mut text);
+    if !is_public_already {
+        text.push_str(prefix);
+    }
+    let floor = text.len();
+    let segments = [folder, Some(path)].into_iter().flatten().flat_map(segments);
+    dot_segments::push_without_dots(&mut text, segments, floor, Dots::AsBrowsers);
+
+    let mut below = floor;
+    if is_public_already {
+        let behind = text.get(floor..).and_then(|path| path.strip_prefix(prefix));
+        if !behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('/')) {
+            return Err(ReferenceError::OutsidePrefix);
+        }
+        below = floor.saturating_add(prefix.len());
+    }
+    let slashes = text.bytes().skip(below).take_while(|byte| *byte == b'/').count();
+    if slashes > 1 {
+        text.replace_range(below..below.saturating_add(slashes).saturating_sub(1), "");
+    }
     // The bare prefix is a resource of its own; a host without a path is not (RFC 9110, section 4.2.3).
-    if slashes > 0 || prefix.is_empty() {
+    if text.len() == below && prefix.is_empty() {
         text.push('/');
     }
-    push_encoded(&mut text, path.get(slashes..).unwrap_or_default(), Part::Path);
     push_tail(&mut text, query, reference.fragment);
     Ok(text)
 }
 
+/// Without its slash; the root has none.
+fn folder_of(path: &[u8]) -> Option<&[u8]> {
+    let last_slash = path.iter().rposition(|byte| *byte == b'/')?;
+    path.get(..last_slash).filter(|folder| !folder.is_empty())
+}
+
+/// What stands behind slashes; a relative path starts behind that of its folder.
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let path = (!path.is_empty()).then(|| path.strip_prefix(b"/").unwrap_or(path));
+    path.into_iter().flat_map(|path| path.split(|byte| *byte == b'/'))
+}
+
+/// One allocation for all that will be written.
+fn with_room_for(
+    public: &PublicUrl,
+    paths: &[&[u8]],
+    query: Option<&[u8]>,
+    fragment: Option<&[u8]>,
+) -> String {
+    let host = match public.host() {
+        Host::Name(name) => name.len(),
+        Host::V4(_) | Host::V6(_) => "[0000:0000:0000:0000:0000:ffff:255.255.255.255]".len(),
+    };
+    let marks = "https://:65535//?#".len();
+    let paths = paths.iter().map(|path| encoded_length(path, Part::Path));
+    let tails = query.into_iter().chain(fragment).map(|tail| encoded_length(tail, Part::Tail));
+    let length = paths.chain(tails).chain([host, public.prefix().as_str().len(), marks]).sum();
+    String::with_capacity(length)
+}
+
 pub(super) fn resolve_any(public: &PublicUrl, base: &str, reference: &str) -> Result<String, ReferenceError> {
     let own = public.to_string();
-    let base = read(base)?.resolve(&Reference::parse(own.as_bytes()));
-    let resolved = read(reference)?.resolve(&base.as_reference());
+    let mut base = read(base)?;
+    let seen_from_here = base.resolve(&Reference::parse(own.as_bytes()));
+    // One with a scheme is used as it is written (section 5.2.1).
+    if base.scheme.is_none() {
+        base = seen_from_here.as_reference();
+    }
+    let resolved = read(reference)?.resolve(&base);
     let authority = resolved.as_reference().authority.unwrap_or_default();
     if !authority.iter().all(|byte| *byte == b'%' || Part::Authority.allows(*byte)) {
         return Err(ReferenceError::Authority);
@@ -92,12 +143,16 @@ pub(super) fn resolve_any(public: &PublicUrl, base: &str, reference: &str) -> Re
 }
 
 fn read(reference: &str) -> Result<Reference<'_>, ReferenceError> {
-    if reference.bytes().any(|byte| byte.is_ascii_control()) {
-        Err(ReferenceError::Control)
-    } else if reference.contains('\\') {
-        Err(ReferenceError::Backslash)
-    } else {
-        Ok(Reference::parse(reference.as_bytes()))
+    // Without a way out of the loop it takes many bytes at once.
+    let (mut has_control, mut has_backslash) = (false, false);
+    for byte in reference.bytes() {
+        has_control |= byte.is_ascii_control();
+        has_backslash |= byte == b'\\';
+    }
+    match (has_control, has_backslash) {
+        (true, _) => Err(ReferenceError::Control),
+        (false, true) => Err(ReferenceError::Backslash),
+        (false, false) => Ok(Reference::parse(reference.as_bytes())),
     }
 }
 
@@ -110,19 +165,12 @@ fn check_origin(public: &PublicUrl, scheme: Option<&[u8]>, authority: &[u8]) -> 
     if public.origin().is(scheme, &authority) { Ok(()) } else { Err(ReferenceError::CrossOrigin) }
 }
 
-/// `*` and the empty path of `CONNECT` are no place to start from. A backslash that arrived is no slash: it is encoded
-/// before any browser takes it for one.
-fn rooted(current_path: &[u8]) -> String {
-    let mut text = String::new();
-    push_encoded(&mut text, if current_path.starts_with(b"/") { current_path } else { b"/" }, Part::Path);
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::reference::push_encoded;
 
     fn app() -> PublicUrl {
         PublicUrl::from_static("https://example.com/app")
@@ -212,6 +260,7 @@ mod tests {
         assert_eq!(any("", "mailto:a@b").as_deref(), Ok("mailto:a@b"));
         assert_eq!(any("//b.example/c", "d").as_deref(), Ok("https://b.example/d"));
         assert_eq!(any("", "//[::1]:8080/x").as_deref(), Ok("https://[::1]:8080/x"));
+        assert_eq!(any("http:////..", ".").as_deref(), Ok("http:////"));
         assert_eq!(any("", "/\\x"), Err(ReferenceError::Backslash));
         assert_eq!(any("\n", "x"), Err(ReferenceError::Control));
         assert_eq!(any("", "//a b/x"), Err(ReferenceError::Authority));
@@ -239,6 +288,58 @@ mod tests {
             if let Ok(uri) = app().resolve_any(&base, &reference) {
                 prop_assert!(uri.bytes().all(|byte| byte.is_ascii_graphic()), "{}", uri);
             }
+        }
+    }
+
+    /// Each step on a text of its own.
+    fn naive(public: &PublicUrl, current_path: &str, reference: &str) -> Result<String, ReferenceError> {
+        let encoded = |bytes: &[u8]| {
+            let mut text = String::new();
+            push_encoded(&mut text, bytes, Part::Path);
+            text
+        };
+        let clean = |path: &str| encoded(&dot_segments::remove(path.as_bytes(), Dots::AsBrowsers));
+        let reference = read(reference)?;
+        let path = std::str::from_utf8(reference.path).unwrap();
+        let (current_path, current_query) = cut(current_path.as_bytes(), b'?');
+        let current = encoded(if current_path.starts_with(b"/") { current_path } else { b"/" });
+        let mut query = reference.query;
+        let below = if let Some(authority) = reference.authority {
+            check_origin(public, reference.scheme, authority)?;
+            let path = clean(path);
+            match path.strip_prefix(public.prefix().as_str()) {
+                Some(below) if below.is_empty() || below.starts_with('/') => below.to_owned(),
+                _ => return Err(ReferenceError::OutsidePrefix),
+            }
+        } else if reference.scheme.is_some() {
+            return Err(ReferenceError::Scheme);
+        } else if path.is_empty() {
+            query = query.or(current_query);
+            clean(&current)
+        } else if path.starts_with('/') {
+            clean(path)
+        } else {
+            clean(&format!("{}/{path}", current.rsplit_once('/').unwrap().0))
+        };
+        let below = match below.trim_start_matches('/') {
+            "" if below.is_empty() && !public.prefix().is_root() => String::new(),
+            rest => format!("/{rest}"),
+        };
+        let mut text = format!("{public}{below}");
+        push_tail(&mut text, query, reference.fragment);
+        Ok(text)
+    }
+
+    proptest! {
+        #[test]
+        fn one_text_is_written_as_many_are(
+            public in prop::sample::select(vec!["https://example.com/app", "http://[::1]:8080", "https://example.com/a/%C3%A9"]),
+            current_path in "(/(a|é|\\.|%2e|/|\\\\| |app){0,8})?(\\?[a?é]{0,3})?|\\*",
+            reference in "(https?:)?(//(example\\.com(:443)?|\\[::1\\]:8080))?(/|app|a|é|%C3%A9|\\.|%2e|%2E|%|\\?|#|:){0,10}",
+        ) {
+            let public = PublicUrl::from_static(public);
+            let text = public.absolute_from(&current_path, &reference);
+            prop_assert_eq!(text, naive(&public, &current_path, &reference));
         }
     }
 

@@ -1,7 +1,9 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::allowed::AllowedHosts;
+use super::patterns::{Covers, Patterns, Ports};
 use super::public_url::PublicUrl;
 use crate::wire::host::{HostPort, Scheme};
 
@@ -36,20 +38,12 @@ impl Site {
     pub fn public_url(&self) -> &PublicUrl {
         &self.public
     }
-
-    fn is_at(&self, host: &HostPort<'_>) -> bool {
-        self.public.authority().is_same_place(host)
-    }
-
-    fn is_also_at(&self, scheme: Scheme, host: &HostPort<'_>) -> bool {
-        self.also_at.as_ref().is_some_and(|hosts| hosts.allows(scheme, host))
-    }
 }
 
 /// The public sites of an application that serves several, such as one for each tenant.
 ///
 /// A request is for the site whose own host and port it asks for, whatever the scheme; else for the first one whose
-/// [`also_at`](Site::also_at) allows them. Time grows with the number of sites.
+/// [`also_at`](Site::also_at) allows them. What a search costs does not grow with the number of sites.
 ///
 /// # Example
 ///
@@ -70,7 +64,18 @@ impl Site {
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Sites(Arc<[Site]>);
+pub struct Sites(Arc<Index>);
+
+#[derive(Debug)]
+struct Index {
+    sites: Box<[Site]>,
+    by_name: HashMap<Arc<str>, usize>,
+    /// Ranks are positions of sites.
+    own: Patterns,
+    also: Patterns,
+    /// The first site that is also at any host.
+    anywhere: Option<usize>,
+}
 
 impl Sites {
     /// All sites.
@@ -79,36 +84,45 @@ impl Sites {
     ///
     /// No site at all, a name that stands twice, and two sites at one host and port: the error holds the name.
     pub fn new(sites: impl IntoIterator<Item = Site>) -> Result<Self, SitesError> {
-        let sites: Arc<[Site]> = sites.into_iter().collect();
+        let sites: Box<[Site]> = sites.into_iter().collect();
         if sites.is_empty() {
             return Err(Problem::Nothing.of(""));
         }
-        for (index, site) in sites.iter().enumerate() {
-            for earlier in sites.iter().take(index) {
-                if earlier.name == site.name {
-                    return Err(Problem::SameName.of(&site.name));
-                }
-                if earlier.is_at(site.public.authority()) {
-                    return Err(Problem::SameHost.of(&site.name));
-                }
+        let (mut by_name, mut own, mut also) = (HashMap::new(), Patterns::default(), Patterns::default());
+        let mut anywhere = None;
+        for (position, site) in sites.iter().enumerate() {
+            if by_name.insert(Arc::clone(&site.name), position).is_some() {
+                return Err(Problem::SameName.of(&site.name));
+            }
+            let authority = site.public.authority();
+            if own.rank(site.public.scheme(), authority).is_some() {
+                return Err(Problem::SameHost.of(&site.name));
+            }
+            own.add(Covers::Host, authority.host().clone(), Ports::of(authority), position);
+            match site.also_at.as_ref().map(AllowedHosts::patterns) {
+                Some(Some(patterns)) => also.add_all(patterns, position),
+                Some(None) => anywhere = anywhere.or(Some(position)),
+                None => {}
             }
         }
-        Ok(Self(sites))
+        Ok(Self(Arc::new(Index { sites, by_name, own, also, anywhere })))
     }
 
     /// Where the site of this name stands.
     pub fn get(&self, name: &str) -> Option<&PublicUrl> {
-        self.iter().find(|site| site.name() == name).map(Site::public_url)
+        let position = self.0.by_name.get(name)?;
+        self.0.sites.get(*position).map(Site::public_url)
     }
 
     /// All sites, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Site> {
-        self.0.iter()
+        self.0.sites.iter()
     }
 
     pub(super) fn asked_for(&self, scheme: Scheme, host: &HostPort<'_>) -> Option<&Site> {
-        let own = self.iter().find(|site| site.is_at(host));
-        own.or_else(|| self.iter().find(|site| site.is_also_at(scheme, host)))
+        let Index { sites, own, also, anywhere, .. } = &*self.0;
+        let also = || also.rank(scheme, host).into_iter().chain(*anywhere).min();
+        own.rank(scheme, host).or_else(also).and_then(|position| sites.get(position))
     }
 }
 
@@ -155,6 +169,8 @@ impl std::error::Error for SitesError {}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn site(name: &str, public: &'static str) -> Site {
@@ -187,5 +203,42 @@ mod tests {
         assert_eq!(error(vec![]), "");
         assert_eq!(error(vec![site("a", "https://a"), site("a", "https://b")]), "a");
         assert_eq!(error(vec![site("a", "https://a/x"), site("b", "http://A./y")]), "b");
+    }
+
+    fn naive<'a>(sites: &'a [Site], scheme: Scheme, host: &HostPort<'_>) -> Option<&'a Site> {
+        let own = sites.iter().find(|site| site.public.authority().is_same_place(host));
+        let is_also_at = |site: &&Site| site.also_at.as_ref().is_some_and(|hosts| hosts.allows(scheme, host));
+        own.or_else(|| sites.iter().find(is_also_at))
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_is_a_scan_of_the_sites(
+            publics in prop::collection::btree_set("https?://[ab]\\.[ab](|:80|:443|:81)", 1..5),
+            also in prop::collection::vec(("(|\\.|\\*\\.)([ab]\\.)?[ab](|:80|:81)", 0..6_u8), 5),
+            asked in prop::collection::vec("([abA]\\.){0,2}[ab](|:80|:443|:81|:82)", 1..9),
+            is_https: bool,
+        ) {
+            let scheme = if is_https { Scheme::Https } else { Scheme::Http };
+            let sites: Vec<Site> = publics
+                .iter()
+                .zip(&also)
+                .map(|(public, (also, kind))| {
+                    let site = Site::new(public, PublicUrl::parse(public).unwrap());
+                    match kind {
+                        0 => site.also_at(AllowedHosts::any()),
+                        1 => site.also_at(AllowedHosts::parse([also]).unwrap().any_port()),
+                        2 => site,
+                        _ => site.also_at(AllowedHosts::parse([also]).unwrap()),
+                    }
+                })
+                .collect();
+            let Ok(index) = Sites::new(sites.clone()) else { return Ok(()) };
+            for host in asked {
+                let host = HostPort::parse(host.as_bytes()).unwrap();
+                let found = index.asked_for(scheme, &host).map(Site::name);
+                prop_assert_eq!(found, naive(&sites, scheme, &host).map(Site::name), "{}", host);
+            }
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::header_map::PROXY_CONNECTION;
 use crate::wire::list;
 use crate::wire::name::{is_forwarding, is_identity};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,
     KEEP_ALIVE,

@@ -7,7 +7,7 @@
 //! | [`Upstream`] | points a request at one application server, and takes out what belongs to one connection only |
 //!
 //! Order, outermost first: [`SetForwarded`], the front end's own authentication, [`SetRemoteUser`], a balancer,
-//! [`Upstream`], the HTTP client. `SetForwarded` needs the request as the client sent it, and [`Upstream`] replaces the
+//! [`Upstream`], the HTTP client. No order of them lets a client's `Connection` remove what they write. `SetForwarded` needs the request as the client sent it, and [`Upstream`] replaces the
 //! target.
 //!
 //! # Example

@@ -1,8 +1,10 @@
-use std::fmt;
-
 use http::{Extensions, HeaderName, HeaderValue};
 
+use super::build_error::BuildError;
+use super::event::{Event, Observer};
 use super::fields::{Encoding, Fields, Groups};
+use super::identity::RemoteUser;
+use super::map_user::{Denied, UserMap};
 use super::preset::Preset;
 use super::proof::Proof;
 use super::{CHALLENGE, ProxyRemoteUserLayer};
@@ -16,22 +18,22 @@ use crate::wire::name::{self, NameSet};
 /// # Example
 ///
 /// Authelia's four headers are the default, and each of them must be set or cleared by the proxy. Where it writes the
-/// user alone, start with [`preset(Preset::UserOnly)`](Self::preset). Kubernetes' front proxy:
+/// user alone, start with [`preset(Preset::UserOnly)`](Self::preset). A proxy that no [`Preset`] describes, and that
+/// writes a user and roles:
 ///
 /// ```
 /// use http::HeaderName;
-/// use tower_proxied::proxy_remote_user::Groups;
+/// use tower_proxied::proxy_remote_user::{Groups, Preset};
 /// use tower_proxied::{Proof, ProxyRemoteUserLayer, TrustedProxies};
 ///
 /// let builder = ProxyRemoteUserLayer::new(Proof::peer(TrustedProxies::parse(["10.0.0.5"])?))
-///     .user_header(HeaderName::from_static("x-remote-user"))
-///     .groups_header(HeaderName::from_static("x-remote-group"))
-///     .groups(Groups::PerLine)
-///     .name_header(None)
-///     .email_header(None)
+///     .preset(Preset::UserOnly)
+///     .user_header(HeaderName::from_static("x-acme-login"))
+///     .groups_header(HeaderName::from_static("x-acme-roles"))
+///     .groups(Groups::Semicolon)
 ///     .required();
 /// let layer = builder.clone().build()?;
-/// # let _ = layer;
+/// assert!(layer.protected_headers().contains(&HeaderName::from_static("x-acme-roles")));
 ///
 /// let mistake = builder.user_header(HeaderName::from_static("host")).build().unwrap_err();
 /// assert_eq!(mistake.item(), "host");
@@ -54,12 +56,15 @@ pub(super) struct Config {
     pub(super) challenge: HeaderValue,
     pub(super) on_forged: OnForged,
     pub(super) on_alias: OnAlias,
+    pub(super) on_well_known: OnWellKnown,
     pub(super) forwards_canonical: bool,
     pub(super) strips_authorization: bool,
     pub(super) peer_from: Option<fn(&Extensions) -> Option<PeerAddr>>,
     pub(super) exempt: ExemptPaths,
     /// Compiled by [`build`](ProxyRemoteUserBuilder::build).
     pub(super) protected: NameSet,
+    pub(super) user_map: Option<UserMap>,
+    pub(super) observer: Option<Observer>,
 }
 
 impl ProxyRemoteUserBuilder {
@@ -74,11 +79,14 @@ impl ProxyRemoteUserBuilder {
                 challenge: CHALLENGE,
                 on_forged: OnForged::Strip,
                 on_alias: OnAlias::Drop,
+                on_well_known: OnWellKnown::Strip,
                 forwards_canonical: false,
                 strips_authorization: false,
                 peer_from: None,
                 exempt: ExemptPaths::default(),
                 protected: NameSet::new(name::IDENTITY, name::IDENTITY_PREFIXES),
+                user_map: None,
+                observer: None,
             },
         }
     }
@@ -138,13 +146,15 @@ impl ProxyRemoteUserBuilder {
         self
     }
 
-    /// How text is written. [`Encoding::Utf8`] unless said.
+    /// How text is written. [`Encoding::Utf8`] unless said. This crate's front end writes [`Encoding::Rfc2047`]: see
+    /// [`Preset::SetRemoteUser`].
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.config.fields.encoding = encoding;
         self
     }
 
-    /// Values that stand for nobody, besides the empty one. `(null)` unless said.
+    /// Values that stand for nobody, besides the empty one. `(null)` unless said: Apache httpd writes it for a variable
+    /// that is not set, and without it all who are not logged in share that account.
     pub fn placeholders<I>(mut self, placeholders: I) -> Self
     where
         I: IntoIterator,
@@ -154,7 +164,16 @@ impl ProxyRemoteUserBuilder {
         self
     }
 
-    /// The most bytes of a decoded value; a longer one is refused with 400. 256 unless said.
+    /// The most bytes of a user's name, once it is decoded; a longer one is refused with 400. As
+    /// [`max_value_bytes`](Self::max_value_bytes) unless said.
+    pub fn max_user_bytes(mut self, bytes: usize) -> Self {
+        self.config.fields.max_user_bytes = Some(bytes);
+        self
+    }
+
+    /// The most bytes of any value, once it is decoded, and of the key of an extra attribute; a longer one is refused
+    /// with 400. 256 unless said. The user's name has a limit of its own with
+    /// [`max_user_bytes`](Self::max_user_bytes).
     pub fn max_value_bytes(mut self, bytes: usize) -> Self {
         self.config.fields.max_value_bytes = bytes;
         self
@@ -170,6 +189,14 @@ impl ProxyRemoteUserBuilder {
     /// own then goes unseen.
     pub fn allow_comma(mut self) -> Self {
         self.config.fields.allows_comma = true;
+        self
+    }
+
+    /// The name for display may hold format characters (Unicode Cf), as names in Persian or Sinhala need them. A page
+    /// must then isolate it (`<bdi>`), since it can turn around what follows. In all that decides something (the
+    /// user's name, groups, address for mail, id, extra attributes) they stay refused: two that look alike would differ.
+    pub fn allow_format_chars(mut self) -> Self {
+        self.config.fields.allows_format_chars = true;
         self
     }
 
@@ -216,6 +243,12 @@ impl ProxyRemoteUserBuilder {
         self
     }
 
+    /// Identity headers of other products, which this layer is not told to read. [`OnWellKnown::Strip`] unless said.
+    pub fn on_well_known(mut self, policy: OnWellKnown) -> Self {
+        self.config.on_well_known = policy;
+        self
+    }
+
     /// Hands this identity header through to the application as it came, from a proven proxy: only one that the proxy
     /// sets or removes on every request.
     pub fn keep(mut self, header: HeaderName) -> Self {
@@ -224,8 +257,12 @@ impl ProxyRemoteUserBuilder {
     }
 
     /// Writes the user's headers anew, for an application that is itself a proxy, or reads headers: one clean line
-    /// each, of a proven user alone. `Connection` no longer names them. Realm, prefix and extra attributes are not
-    /// written.
+    /// each, of a proven user alone. `Connection` and `Trailer` no longer name them. They are written as they are read,
+    /// so that a further [`ProxyRemoteUser`](crate::ProxyRemoteUser) with these settings finds the same user: extra
+    /// attributes under the first prefix, the name with what [`require_prefix`](Self::require_prefix) and
+    /// [`require_realm`](Self::require_realm) took off (`name@REALM`, whichever form came).
+    ///
+    /// A value that only an encoding could carry (`=?utf-8?q?a=2Cb?=`, a comma) is refused with 400.
     pub fn forward_canonical(mut self) -> Self {
         self.config.forwards_canonical = true;
         self
@@ -243,9 +280,107 @@ impl ProxyRemoteUserBuilder {
         self
     }
 
-    /// A path that is never refused. What would have been refused is [`Anonymous::Exempt`](super::Anonymous::Exempt).
+    /// A path that is never refused. Nobody stays nobody there, [`required`](Self::required) or not; who would have been
+    /// refused for another reason is [`Anonymous::Exempt`](super::Anonymous::Exempt).
     pub fn exempt_path(mut self, path: &str) -> Self {
         self.config.exempt.add(path);
+        self
+    }
+
+    /// Makes the application's own user of the proxy's: what the function gives stands in the extensions beside
+    /// [`Identity`](super::Identity), as a `T`. A second call replaces the first.
+    ///
+    /// A `T` that was there before is removed in all cases, so that a `T` is always of this request and proven. For
+    /// nobody there is none. [`Denied`] refuses the request: 403, or 503 where something that the function relies on
+    /// fails. A [disabled](ProxyRemoteUserLayer::disabled) layer does not know `T`, and leaves what is there.
+    ///
+    /// In axum a handler takes `Extension<T>`, and `Option<Extension<T>>` where nobody may come: of nobody, the first is
+    /// axum's own 500.
+    ///
+    /// The function runs on every request of a user, and holds it up: look things up in memory. What needs a database
+    /// belongs in a middleware further in, which reads the [`Identity`](super::Identity).
+    ///
+    /// Extensions want `T: Clone`; where that is dear or impossible, give an `Arc<User>`. `T` should be a type of your
+    /// own: one that the server leaves, such as connection information, would be removed before the proof reads it. A
+    /// panic ends the request, as one of a handler does.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::sync::Arc;
+    ///
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::proxy_remote_user::Denied;
+    /// use tower_proxied::{PeerAddr, Proof, ProxyRemoteUserLayer, RemoteUser, TrustedProxies};
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// struct Account {
+    ///     number: u32,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let accounts = HashMap::from([("alice", Arc::new(Account { number: 7 }))]);
+    /// let layer = ProxyRemoteUserLayer::new(Proof::peer(TrustedProxies::parse(["10.0.0.5"])?))
+    ///     .map_user(move |user: &RemoteUser| accounts.get(user.name()).cloned().ok_or(Denied::Forbidden))
+    ///     .build()?;
+    /// let app = ServiceBuilder::new()
+    ///     .layer(PeerAddr::layer(PeerAddr::Tcp(([10, 0, 0, 5], 4711).into())))
+    ///     .layer(layer)
+    ///     .service_fn(|request: Request<()>| async move {
+    ///         assert_eq!(request.extensions().get::<Arc<Account>>().map(|account| account.number), Some(7));
+    ///         Ok::<_, std::convert::Infallible>(Response::new(()))
+    ///     });
+    /// let alice = Request::builder().header("remote-user", "alice").body(())?;
+    /// assert_eq!(app.clone().oneshot(alice).await?.status(), 200);
+    /// let mallory = Request::builder().header("remote-user", "mallory").body(())?;
+    /// assert_eq!(app.oneshot(mallory).await?.status(), 403);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn map_user<T, F>(mut self, map: F) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+        F: Fn(&RemoteUser) -> Result<T, Denied> + Send + Sync + 'static,
+    {
+        self.config.user_map = Some(UserMap::new(map));
+        self
+    }
+
+    /// Tells this function what an operator may want to know: forged headers, dropped spellings, refusals, a missing
+    /// peer. It sees no value of the request (see [`Event`]) and cannot change what becomes of it; a panic ends the
+    /// request, as one of a handler does. It runs while the request waits. Without it, nothing is gathered.
+    ///
+    /// On an exempt path, what would have been refused is no event.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use tower_proxied::proxy_remote_user::EventKind;
+    /// use tower_proxied::{Proof, ProxyRemoteUserLayer, TrustedProxies};
+    ///
+    /// let forgeries = Arc::new(AtomicU64::new(0));
+    /// let counter = Arc::clone(&forgeries);
+    /// let layer = ProxyRemoteUserLayer::new(Proof::peer(TrustedProxies::parse(["10.0.0.5"])?))
+    ///     .on_event(move |event| {
+    ///         if let EventKind::Forged(_) = event.kind() {
+    ///             counter.fetch_add(1, Ordering::Relaxed);
+    ///         }
+    ///         eprintln!("{event}");
+    ///     })
+    ///     .build()?;
+    /// # use tower::ServiceExt;
+    /// # let app = tower::ServiceBuilder::new().layer(layer).service_fn(|_: http::Request<()>| async {
+    /// #     Ok::<_, std::convert::Infallible>(http::Response::new(()))
+    /// # });
+    /// # let request = http::Request::builder().header("remote_user", "admin").body(())?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(app.oneshot(request))?;
+    /// assert_eq!(forgeries.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_event(mut self, on_event: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.config.observer = Some(Observer::new(on_event));
         self
     }
 
@@ -255,8 +390,10 @@ impl ProxyRemoteUserBuilder {
     ///
     /// A proof that nobody can show (an empty set, no secret); a header that HTTP or another layer needs (`Host`,
     /// `Cookie`, `Content-…`, `X-Forwarded-For`, …), or a prefix that covers one; two roles whose headers are the same
-    /// in some spelling; a secret that is to be kept; no user header; an empty or ambiguous realm, an empty prefix.
-    /// The error names the item.
+    /// in some spelling, or prefixes that overlap; no user header; a header to keep that is the secret's, another
+    /// spelling of a configured one, or no identity header at all; a separator that stands in names or in the encoding;
+    /// a limit of zero; a placeholder, prefix or realm that no name can match; an empty challenge; an exempt path with a
+    /// query; a type of this crate that `map_user` would overwrite. The error names the item, and the likely fix.
     pub fn build(mut self) -> Result<ProxyRemoteUserLayer, BuildError> {
         self.config.check()?;
         self.config.protected = self.config.protected();
@@ -274,6 +411,18 @@ pub enum OnForged {
     Refuse,
 }
 
+/// What becomes of identity headers that other products read, such as `X-WEBAUTH-USER` or `Client-Cert`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnWellKnown {
+    /// They go, proven or not.
+    Strip,
+    /// They pass **as anybody wrote them**, proven or not, and reach whatever further in believes them: only where all
+    /// of that has a proof of its own. To hand one through that the proxy writes, say
+    /// [`keep`](ProxyRemoteUserBuilder::keep) instead. Configured headers and the secret go as ever.
+    Pass,
+}
+
 /// What becomes of a proven request with another spelling of a configured header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -284,164 +433,15 @@ pub enum OnAlias {
     Refuse,
 }
 
-/// Why a [`ProxyRemoteUserLayer`] cannot be built. [`item`](Self::item) says what is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildError {
-    item: Box<str>,
-    problem: Problem,
-}
-
-impl BuildError {
-    /// The offending item.
-    pub fn item(&self) -> &str {
-        &self.item
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Problem {
-    NoProof,
-    Reserved,
-    Clash,
-    KeptSecret,
-    BroadPrefix,
-    NoUserHeader,
-    Realm,
-    NamePrefix,
-}
-
-impl Problem {
-    fn of(self, item: impl fmt::Display) -> BuildError {
-        BuildError { item: item.to_string().into(), problem: self }
-    }
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let item = &*self.item;
-        match self.problem {
-            Problem::NoProof => write!(f, "no proof of the proxy: {item} is never met"),
-            Problem::Reserved => {
-                write!(f, "reserved header {item:?}: it would be removed from every request")
-            }
-            Problem::Clash => write!(f, "header {item:?} has two roles, perhaps in another spelling"),
-            Problem::KeptSecret => write!(f, "header {item:?} holds a secret, which is never handed through"),
-            Problem::BroadPrefix => {
-                write!(f, "prefix {item:?} is too broad: it covers headers that are needed")
-            }
-            Problem::NoUserHeader => f.write_str("no header names the user"),
-            Problem::Realm => {
-                write!(f, "realm {item:?} is refused: it is empty, or holds @ or \\, or there is none")
-            }
-            Problem::NamePrefix => f.write_str("the prefix of user names is empty"),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}
-
-/// Names that HTTP, a browser's session or a layer of this crate needs.
-const RESERVED: &[&str] = &[
-    "accept",
-    "accept-encoding",
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "if-match",
-    "if-none-match",
-    "keep-alive",
-    "origin",
-    "proxy-authorization",
-    "range",
-    "referer",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-real-ip",
-];
-
-const RESERVED_PREFIXES: &[&str] = &["content-", "if-", "sec-"];
-
 impl Config {
-    /// The configured headers, the secrets, and those in which other products expect a user.
+    /// The configured headers, the secrets, and, unless they pass, those in which other products expect a user.
     fn protected(&self) -> NameSet {
         let own = self.fields.names().chain(&self.secret_headers).map(HeaderName::as_str);
         let prefixes = self.fields.extra_prefixes.iter().map(|prefix| &**prefix);
-        NameSet::new(
-            own.chain(name::IDENTITY.iter().copied()),
-            prefixes.chain(name::IDENTITY_PREFIXES.iter().copied()),
-        )
+        let (names, families): (&[_], &[_]) = match self.on_well_known {
+            OnWellKnown::Strip => (name::IDENTITY, name::IDENTITY_PREFIXES),
+            OnWellKnown::Pass => (&[], &[]),
+        };
+        NameSet::new(own.chain(names.iter().copied()), prefixes.chain(families.iter().copied()))
     }
-
-    fn check(&self) -> Result<(), BuildError> {
-        if let Some(part) = self.proof.impossible_part() {
-            return Err(Problem::NoProof.of(part));
-        }
-        if self.fields.users.is_empty() {
-            return Err(Problem::NoUserHeader.of("user_headers"));
-        }
-        let mut taken: Vec<&HeaderName> = Vec::new();
-        for header in self.fields.names().chain(&self.secret_headers) {
-            if is_reserved(header) {
-                return Err(Problem::Reserved.of(header));
-            }
-            if taken.iter().any(|other| folds(other, header)) {
-                return Err(Problem::Clash.of(header));
-            }
-            taken.push(header);
-        }
-        for prefix in &self.fields.extra_prefixes {
-            let covers = |header: &str| name::folds_to_prefix(header.as_bytes(), prefix.as_bytes());
-            let is_usable =
-                HeaderName::from_bytes(prefix.as_bytes()).is_ok_and(|prefix| !is_reserved(&prefix));
-            if !is_usable || RESERVED.iter().chain(RESERVED_PREFIXES).any(|reserved| covers(reserved)) {
-                return Err(Problem::BroadPrefix.of(prefix));
-            }
-            if let Some(header) = taken.iter().find(|header| covers(header.as_str())) {
-                return Err(Problem::Clash.of(header));
-            }
-        }
-        let kept_secret =
-            self.keep.iter().find(|kept| self.secret_headers.iter().any(|secret| folds(secret, kept)));
-        if let Some(kept) = kept_secret {
-            return Err(Problem::KeptSecret.of(kept));
-        }
-        if self.fields.prefix.as_deref() == Some("") {
-            return Err(Problem::NamePrefix.of(""));
-        }
-        if let Some(realms) = &self.fields.realms {
-            if realms.is_empty() {
-                return Err(Problem::Realm.of(""));
-            }
-            if let Some(realm) = realms.iter().find(|realm| realm.is_empty() || realm.contains(['@', '\\'])) {
-                return Err(Problem::Realm.of(realm));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_reserved(header: &HeaderName) -> bool {
-    name::is_any_of(header, RESERVED)
-        || RESERVED_PREFIXES
-            .iter()
-            .any(|prefix| name::folds_to_prefix(header.as_str().as_bytes(), prefix.as_bytes()))
-}
-
-fn folds(header: &HeaderName, other: &HeaderName) -> bool {
-    name::fold_together(header.as_str().as_bytes(), other.as_str().as_bytes())
 }

@@ -1,11 +1,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
+use super::fault::{IdentityFault, Role, Rule};
 use super::identity::DetachedUser;
 use super::text_list::TextList;
-use crate::refusal::RefusalKind;
+use super::write::RealmForm;
 use crate::wire::{list, name, text};
 
 /// How the proxy writes what ASCII cannot hold.
@@ -18,7 +19,7 @@ pub enum Encoding {
     Latin1,
     /// Percent triplets of UTF-8 (RFC 3986, section 2.1), decoded once.
     Percent,
-    /// Encoded words (RFC 2047), as Tailscale writes them.
+    /// Encoded words (RFC 2047), as Tailscale and this crate's front end write them.
     Rfc2047,
 }
 
@@ -29,15 +30,6 @@ impl Encoding {
             Self::Latin1 => Some(text::latin1(bytes)),
             Self::Percent => text::percent(bytes),
             Self::Rfc2047 => text::encoded_words(bytes),
-        }
-    }
-
-    fn encode(self, decoded: &str) -> Option<Vec<u8>> {
-        match self {
-            Self::Utf8 => Some(decoded.as_bytes().to_vec()),
-            Self::Latin1 => decoded.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect(),
-            Self::Percent => Some(text::to_percent(decoded).into_bytes()),
-            Self::Rfc2047 => Some(text::to_encoded_words(decoded).into_bytes()),
         }
     }
 }
@@ -52,19 +44,35 @@ pub enum Groups {
     Semicolon,
     /// `dev|ops` in one line (authentik, Jenkins).
     Pipe,
+    /// This character between groups in one line. [`build`](super::ProxyRemoteUserBuilder::build) refuses one that
+    /// stands in names or in the encoding: only a blank and ASCII punctuation but `-`, `_` and `.` can be meant.
+    Separated(char),
     /// One group per line (Kubernetes): a group may hold any separator. Lines that the client wrote and the proxy
     /// only added to cannot be told from its own.
     PerLine,
 }
 
 impl Groups {
-    fn separator(self) -> Option<u8> {
+    pub(super) fn separator(self) -> Option<u8> {
         match self {
             Self::Comma => Some(b','),
             Self::Semicolon => Some(b';'),
             Self::Pipe => Some(b'|'),
+            Self::Separated(char) => u8::try_from(char).ok(),
             Self::PerLine => None,
         }
+    }
+
+    /// A separator that cannot stand between groups in this encoding.
+    pub(super) fn unusable_separator(self, encoding: Encoding) -> Option<char> {
+        let Self::Separated(char) = self else { return None };
+        let is_plain = char == ' ' || (char.is_ascii_punctuation() && !"-_.".contains(char));
+        let is_of_encoding = match encoding {
+            Encoding::Utf8 | Encoding::Latin1 => false,
+            Encoding::Percent => char == '%',
+            Encoding::Rfc2047 => " =?".contains(char),
+        };
+        (!is_plain || is_of_encoding).then_some(char)
     }
 }
 
@@ -80,13 +88,21 @@ pub(crate) struct Fields {
     pub(crate) extra_prefixes: Vec<Box<str>>,
     pub(crate) grouping: Groups,
     pub(crate) encoding: Encoding,
-    pub(crate) placeholders: Vec<Box<str>>,
-    pub(crate) max_value_bytes: usize,
-    pub(crate) max_groups: usize,
-    pub(crate) allows_comma: bool,
-    pub(crate) prefix: Option<Box<str>>,
-    pub(crate) realms: Option<Vec<Box<str>>>,
+    pub(super) placeholders: Vec<Box<str>>,
+    /// As `max_value_bytes` unless said.
+    pub(super) max_user_bytes: Option<usize>,
+    pub(super) max_value_bytes: usize,
+    pub(super) max_groups: usize,
+    pub(super) allows_comma: bool,
+    pub(super) allows_format_chars: bool,
+    pub(super) prefix: Option<Box<str>>,
+    pub(super) realms: Option<Vec<Box<str>>>,
+    /// How a realm is written. The reader takes both forms.
+    pub(crate) realm_form: Option<RealmForm>,
 }
+
+/// What mod_headers of Apache httpd writes for a variable that is not set.
+pub(super) const UNSET: &str = "(null)";
 
 impl Default for Fields {
     fn default() -> Self {
@@ -99,120 +115,90 @@ impl Default for Fields {
             extra_prefixes: Vec::new(),
             grouping: Groups::Comma,
             encoding: Encoding::Utf8,
-            placeholders: vec!["(null)".into()],
+            placeholders: vec![UNSET.into()],
+            max_user_bytes: None,
             max_value_bytes: 256,
             max_groups: 128,
             allows_comma: false,
+            allows_format_chars: false,
             prefix: None,
             realms: None,
+            realm_form: None,
         }
     }
 }
 
 impl Fields {
     /// All names with one spelling.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.users.iter().chain(&self.groups).chain(&self.name).chain(&self.email).chain(&self.uid)
     }
 
     /// Whether this is one of the headers, in any spelling.
     pub(crate) fn holds(&self, header: &HeaderName) -> bool {
-        let header = header.as_str().as_bytes();
-        self.names().any(|own| name::fold_together(header, own.as_str().as_bytes()))
-            || self.extra_prefixes.iter().any(|prefix| name::folds_to_prefix(header, prefix.as_bytes()))
+        let covers = |prefix: &str| name::folds_to_prefix(header.as_str().as_bytes(), prefix.as_bytes());
+        self.names().any(|own| folds(own, header)) || self.extra_prefixes.iter().any(|prefix| covers(prefix))
     }
 
     /// Whether this is one of the headers, in the spelling that counts.
-    pub(crate) fn spells(&self, header: &HeaderName) -> bool {
+    pub(super) fn spells(&self, header: &HeaderName) -> bool {
         self.names().any(|own| own == header)
             || self.extra_prefixes.iter().any(|prefix| header.as_str().starts_with(&**prefix))
     }
 
-    /// The user that the headers name: nobody, somebody, or a refusal where they are ambiguous or unreadable.
-    pub(crate) fn read(&self, headers: &HeaderMap) -> Result<Option<DetachedUser>, RefusalKind> {
-        let Some(written) = self.user(headers)? else { return Ok(None) };
-        let (name, realm) = self.without_realm(self.without_prefix(&written)?)?;
-        let mut user = DetachedUser::new(name).with_group_list(self.groups(headers)?);
+    /// Whose header this is, in any spelling.
+    pub(super) fn role(&self, header: &HeaderName) -> Option<Role> {
+        let is_of = |own: &HeaderName| folds(own, header);
+        let roles = [
+            (&self.groups, Role::Groups),
+            (&self.name, Role::Name),
+            (&self.email, Role::Email),
+            (&self.uid, Role::Uid),
+        ];
+        if self.users.iter().any(is_of) {
+            return Some(Role::User);
+        }
+        let single = roles.into_iter().find(|(own, _)| own.as_ref().is_some_and(is_of));
+        single.map(|(_, role)| role).or_else(|| self.holds(header).then_some(Role::Extra))
+    }
+
+    pub(super) fn max_user_bytes(&self) -> usize {
+        self.max_user_bytes.unwrap_or(self.max_value_bytes)
+    }
+
+    /// The user that the headers name: nobody, somebody, or a fault where they are ambiguous or unreadable.
+    pub(super) fn read(&self, headers: &HeaderMap) -> Result<Option<DetachedUser>, IdentityFault> {
+        let Some(written) = self.user(headers).map_err(Role::User.broke())? else { return Ok(None) };
+        let (name, realm) = self.named(&written).map_err(Role::User.broke())?;
+        let groups = self.groups(headers).map_err(Role::Groups.broke())?;
+        let mut user = DetachedUser::new(name).with_group_list(groups);
         if let Some(realm) = realm {
             user = user.with_realm(realm);
         }
-        if let Some(display_name) = self.attribute(headers, self.name.as_ref(), Self::value)? {
+        let display_name = self.attribute(headers, self.name.as_ref(), Self::display_name);
+        if let Some(display_name) = display_name.map_err(Role::Name.broke())? {
             user = user.with_display_name(display_name);
         }
-        if let Some(email) = self.attribute(headers, self.email.as_ref(), Self::unmerged)? {
+        let email = self.attribute(headers, self.email.as_ref(), Self::unmerged);
+        if let Some(email) = email.map_err(Role::Email.broke())? {
             user = user.with_email(email);
         }
-        if let Some(uid) = self.attribute(headers, self.uid.as_ref(), Self::unmerged)? {
+        let uid = self.attribute(headers, self.uid.as_ref(), Self::unmerged);
+        if let Some(uid) = uid.map_err(Role::Uid.broke())? {
             user = user.with_uid(uid);
         }
-        for (key, values) in self.extra(headers)? {
+        for (key, values) in self.extra(headers).map_err(Role::Extra.broke())? {
             user = values.into_iter().fold(user, |user, value| user.with_extra(&key, value));
         }
         Ok(Some(user))
     }
 
-    /// Replaces all headers so that [`read`](Self::read) finds the same user; realm, prefix and extra attributes are
-    /// not written. Of a user who is unwritable, some headers may be there.
-    pub(crate) fn write(&self, user: &DetachedUser, headers: &mut HeaderMap) -> Result<(), Unwritable> {
-        for own in self.names() {
-            headers.remove(own);
-        }
-        let Some(header) = self.users.first() else { return Err(Unwritable) };
-        self.put(headers, header, user.name(), Self::unmerged)?;
-        self.put_all(headers, user)?;
-        let attributes: [(_, _, Check); 3] = [
-            (&self.name, user.display_name(), Self::value),
-            (&self.email, user.email(), Self::unmerged),
-            (&self.uid, user.uid(), Self::unmerged),
-        ];
-        for (header, attribute, check) in attributes {
-            if let (Some(header), Some(attribute)) = (header, attribute) {
-                self.put(headers, header, attribute, check)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn put(
-        &self,
-        headers: &mut HeaderMap,
-        header: &HeaderName,
-        text: &str,
-        check: Check,
-    ) -> Result<(), Unwritable> {
-        let encoded = self.encoding.encode(text).ok_or(Unwritable)?;
-        let read = check(self, &encoded).map_err(|_| Unwritable)?;
-        if read.as_deref() != Some(text) {
-            return Err(Unwritable);
-        }
-        put_once(headers, header, sensitive(&encoded)?)
-    }
-
-    fn put_all(&self, headers: &mut HeaderMap, user: &DetachedUser) -> Result<(), Unwritable> {
-        let Some(header) = &self.groups else { return Ok(()) };
-        let encoded: Option<Vec<Vec<u8>>> = user.groups().map(|group| self.encoding.encode(group)).collect();
-        let encoded = encoded.ok_or(Unwritable)?;
-        if headers.contains_key(header) {
-            return Err(Unwritable);
-        }
-        let lines = match self.grouping.separator() {
-            Some(_) if encoded.is_empty() => Vec::new(),
-            Some(separator) => vec![encoded.join(&separator)],
-            None => encoded,
-        };
-        for line in lines {
-            headers.try_append(header, sensitive(&line)?).map_err(|_| Unwritable)?;
-        }
-        let read = self.groups(headers).map_err(|_| Unwritable)?;
-        if read.iter().eq(user.groups()) { Ok(()) } else { Err(Unwritable) }
-    }
-
-    fn user<'a>(&self, headers: &'a HeaderMap) -> Result<Option<Cow<'a, str>>, RefusalKind> {
+    fn user<'a>(&self, headers: &'a HeaderMap) -> Result<Option<Cow<'a, str>>, Rule> {
         let mut user: Option<Cow<'a, str>> = None;
         for header in &self.users {
-            let found = self.attribute(headers, Some(header), Self::unmerged)?;
+            let found = self.attribute(headers, Some(header), Self::user_name)?;
             if user.is_some() && found.is_some() && user != found {
-                return Err(RefusalKind::IdentityMalformed);
+                return Err(Rule::Disagreement);
             }
             user = user.or(found);
         }
@@ -224,27 +210,27 @@ impl Fields {
         headers: &'a HeaderMap,
         header: Option<&HeaderName>,
         check: Check,
-    ) -> Result<Option<Cow<'a, str>>, RefusalKind> {
+    ) -> Result<Option<Cow<'a, str>>, Rule> {
         let Some(header) = header else { return Ok(None) };
         match list::only_line(headers, header) {
             Ok(None) => Ok(None),
             Ok(Some(line)) => check(self, line),
-            Err(list::SeveralLines) => Err(RefusalKind::IdentityMalformed),
+            Err(list::SeveralLines) => Err(Rule::SeveralLines),
         }
     }
 
-    fn groups(&self, headers: &HeaderMap) -> Result<TextList, RefusalKind> {
+    pub(super) fn groups(&self, headers: &HeaderMap) -> Result<TextList, Rule> {
         let mut groups = TextList::new();
         let Some(header) = &self.groups else { return Ok(groups) };
         let separator = self.grouping.separator();
         if separator.is_some() && list::only_line(headers, header).is_err() {
-            return Err(RefusalKind::IdentityMalformed);
+            return Err(Rule::SeveralLines);
         }
         for item in list::lines(headers, header).flat_map(|line| line.split(|byte| Some(*byte) == separator))
         {
             let Some(group) = self.value(item)? else { continue };
             if groups.len() >= self.max_groups {
-                return Err(RefusalKind::IdentityMalformed);
+                return Err(Rule::TooMany);
             }
             groups.push(&group);
         }
@@ -253,7 +239,7 @@ impl Fields {
 
     /// Attributes whose key stands in the name of the header, lower-case, with percent triplets for what a header
     /// name cannot hold (Kubernetes). A key in two spellings is refused.
-    fn extra(&self, headers: &HeaderMap) -> Result<BTreeMap<String, Vec<String>>, RefusalKind> {
+    fn extra(&self, headers: &HeaderMap) -> Result<BTreeMap<String, Vec<String>>, Rule> {
         let mut extra = BTreeMap::new();
         if self.extra_prefixes.is_empty() {
             return Ok(extra);
@@ -262,58 +248,103 @@ impl Fields {
             let key = self.extra_prefixes.iter().find_map(|prefix| header.as_str().strip_prefix(&**prefix));
             let Some(key) = key.filter(|key| !key.is_empty()) else { continue };
             let key = text::percent(key.as_bytes()).map_or_else(|| key.to_owned(), Cow::into_owned);
+            if key.len() > self.max_value_bytes {
+                return Err(Rule::TooLong);
+            }
             let mut values = Vec::new();
             for line in list::lines(headers, header) {
                 values.extend(self.value(line)?.map(Cow::into_owned));
             }
-            if key.chars().any(text::is_invisible) || extra.insert(key, values).is_some() {
-                return Err(RefusalKind::IdentityMalformed);
+            if key.chars().any(text::is_invisible) {
+                return Err(Rule::InvisibleCharacter);
+            }
+            if extra.insert(key, values).is_some() {
+                return Err(Rule::TwoSpellings);
             }
         }
         Ok(extra)
     }
 
-    /// One value, decoded and checked; `Ok(None)` where it stands for nobody.
-    fn value<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind> {
-        let value = self.encoding.decode(list::trim(line)).ok_or(RefusalKind::IdentityMalformed)?;
-        if self.is_nobody(&value) {
-            return Ok(None);
-        }
-        // Of any kind: a program that trims what it reads takes `admin` and U+00A0 for `admin`.
-        let has_blank_ends = value.trim().len() != value.len();
-        if value.len() > self.max_value_bytes || has_blank_ends || value.chars().any(text::is_invisible) {
-            return Err(RefusalKind::IdentityMalformed);
-        }
-        Ok(Some(value))
+    pub(super) fn user_name<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, Rule> {
+        self.not_merged(line)?;
+        self.checked(line, self.max_user_bytes(), text::is_invisible)
     }
 
-    /// The same for a value in which a comma shows that two lines were merged (RFC 9110, section 5.3).
-    fn unmerged<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind> {
-        if !self.allows_comma && line.contains(&b',') {
-            return Err(RefusalKind::IdentityMalformed);
-        }
+    pub(super) fn display_name<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, Rule> {
+        let is_refused = if self.allows_format_chars { char::is_control } else { text::is_invisible };
+        self.checked(line, self.max_value_bytes, is_refused)
+    }
+
+    pub(super) fn value<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, Rule> {
+        self.checked(line, self.max_value_bytes, text::is_invisible)
+    }
+
+    pub(super) fn unmerged<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, Rule> {
+        self.not_merged(line)?;
         self.value(line)
     }
 
-    fn without_prefix<'a>(&self, user: &'a str) -> Result<&'a str, RefusalKind> {
+    /// A comma shows that two lines were merged (RFC 9110, section 5.3).
+    fn not_merged(&self, line: &[u8]) -> Result<(), Rule> {
+        if !self.allows_comma && line.contains(&b',') { Err(Rule::Comma) } else { Ok(()) }
+    }
+
+    /// One value, decoded; `Ok(None)` where it stands for nobody.
+    fn checked<'a>(
+        &self,
+        line: &'a [u8],
+        max_bytes: usize,
+        is_refused: fn(char) -> bool,
+    ) -> Result<Option<Cow<'a, str>>, Rule> {
+        let value = self.encoding.decode(list::trim(line)).ok_or(Rule::Undecodable)?;
+        if self.is_nobody(&value) {
+            return Ok(None);
+        }
+        if value.len() > max_bytes {
+            return Err(Rule::TooLong);
+        }
+        if value.chars().any(is_refused) {
+            return Err(Rule::InvisibleCharacter);
+        }
+        has_no_blank_ends(&value)?;
+        Ok(Some(value))
+    }
+
+    /// Name and realm of what stands in the user's header.
+    pub(super) fn named<'a>(&self, written: &'a str) -> Result<(&'a str, Option<&'a str>), Rule> {
+        self.without_realm(self.without_prefix(written)?)
+    }
+
+    /// How a realm stands with the name, where there is to be one.
+    pub(super) fn realm_form(&self) -> Option<RealmForm> {
+        self.realm_form.or(self.realms.as_ref().map(|_| RealmForm::AfterAt))
+    }
+
+    fn without_prefix<'a>(&self, user: &'a str) -> Result<&'a str, Rule> {
         let Some(prefix) = &self.prefix else { return Ok(user) };
-        user.strip_prefix(&**prefix).filter(|user| self.is_name(user)).ok_or(RefusalKind::IdentityMalformed)
+        let name = user.strip_prefix(&**prefix).ok_or(Rule::PrefixMissing)?;
+        self.must_name_somebody(name)?;
+        Ok(name)
     }
 
     /// `name@realm` or `realm\name`, where exactly one of both signs stands once.
-    fn without_realm<'a>(&self, user: &'a str) -> Result<(&'a str, Option<&'a str>), RefusalKind> {
-        let Some(realms) = &self.realms else { return Ok((user, None)) };
+    fn without_realm<'a>(&self, user: &'a str) -> Result<(&'a str, Option<&'a str>), Rule> {
+        if self.realm_form().is_none() {
+            return Ok((user, None));
+        }
         let mut parts = user.split(['@', '\\']);
         let (name, realm) = match (parts.next(), parts.next(), parts.next()) {
             (Some(name), Some(realm), None) if user.contains('@') => (name, realm),
             (Some(realm), Some(name), None) => (name, realm),
-            _ => return Err(RefusalKind::IdentityMalformed),
+            _ => return Err(Rule::RealmSyntax),
         };
-        if !self.is_name(name) || realm.is_empty() {
-            return Err(RefusalKind::IdentityMalformed);
+        if realm.is_empty() {
+            return Err(Rule::RealmSyntax);
         }
-        if !realms.iter().any(|own| **own == *realm) {
-            return Err(RefusalKind::ForeignRealm);
+        self.must_name_somebody(name)?;
+        let is_own = |realms: &Vec<Box<str>>| realms.iter().any(|own| **own == *realm);
+        if !self.realms.as_ref().is_none_or(is_own) {
+            return Err(Rule::ForeignRealm);
         }
         Ok((name, Some(realm)))
     }
@@ -322,33 +353,19 @@ impl Fields {
         value.is_empty() || self.placeholders.iter().any(|placeholder| **placeholder == *value)
     }
 
-    fn is_name(&self, name: &str) -> bool {
-        !self.is_nobody(name) && name.trim().len() == name.len()
+    fn must_name_somebody(&self, name: &str) -> Result<(), Rule> {
+        if self.is_nobody(name) { Err(Rule::NobodyLeft) } else { has_no_blank_ends(name) }
     }
 }
 
-/// A user whom the headers cannot carry as they are to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unwritable;
-
-type Check = for<'a> fn(&Fields, &'a [u8]) -> Result<Option<Cow<'a, str>>, RefusalKind>;
-
-/// Two roles of one header would overwrite each other.
-pub(crate) fn put_once(
-    headers: &mut HeaderMap,
-    header: &HeaderName,
-    value: HeaderValue,
-) -> Result<(), Unwritable> {
-    if headers.contains_key(header) {
-        return Err(Unwritable);
-    }
-    headers.try_insert(header, value).map_err(|_| Unwritable)?;
-    Ok(())
+/// Whether these are two spellings of one header.
+pub(crate) fn folds(header: &HeaderName, other: &HeaderName) -> bool {
+    name::fold_together(header.as_str().as_bytes(), other.as_str().as_bytes())
 }
 
-/// Not indexed by HTTP/2, not shown by Debug.
-fn sensitive(bytes: &[u8]) -> Result<HeaderValue, Unwritable> {
-    let mut value = HeaderValue::from_bytes(bytes).map_err(|_| Unwritable)?;
-    value.set_sensitive(true);
-    Ok(value)
+/// Of any kind: a program that trims what it reads takes `admin` and U+00A0 for `admin`.
+fn has_no_blank_ends(value: &str) -> Result<(), Rule> {
+    if value.trim().len() == value.len() { Ok(()) } else { Err(Rule::BlankEnds) }
 }
+
+pub(super) type Check = for<'a> fn(&Fields, &'a [u8]) -> Result<Option<Cow<'a, str>>, Rule>;

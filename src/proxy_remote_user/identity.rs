@@ -23,6 +23,35 @@ use crate::wire::ShortText;
 ///
 /// Its text is for logs: `user "alice"`, with control characters escaped, or `anonymous: unproven`. What a
 /// template shows is the user's own text.
+///
+/// # In axum and in tonic
+///
+/// With feature `axum`, a handler takes it as an argument: 500 without the layer. In tonic it is in the extensions of
+/// the request, for a handler as for an interceptor:
+///
+/// ```
+/// use tonic::{Code, Request, Status};
+/// use tower_proxied::Identity;
+///
+/// fn ops_alone(request: Request<()>) -> Result<Request<()>, Status> {
+///     match request.extensions().get::<Identity>() {
+///         Some(Identity::User(user)) if user.in_group("ops") => Ok(request),
+///         Some(Identity::User(_)) => Err(Status::permission_denied("only for ops")),
+///         Some(Identity::Anonymous(_)) => Err(Status::unauthenticated("nobody is logged in")),
+///         None => Err(Status::internal("ProxyRemoteUserLayer is missing")),
+///     }
+/// }
+///
+/// // Server::builder()
+/// //     .layer(ProxyRemoteUserLayer::new(proof).build()?)
+/// //     .add_service(HealthServer::with_interceptor(health, ops_alone))
+/// # use tower_proxied::{DetachedUser, RemoteUser};
+/// assert_eq!(ops_alone(Request::new(())).unwrap_err().code(), Code::Internal);
+/// let mut request = Request::new(());
+/// let alice = RemoteUser::for_test(DetachedUser::new("alice").with_groups(["ops"]));
+/// request.extensions_mut().insert(Identity::User(alice));
+/// assert!(ops_alone(request).is_ok());
+/// ```
 #[derive(Clone, Debug)]
 pub enum Identity {
     /// The proxy named this user.
@@ -70,7 +99,7 @@ pub enum Anonymous {
     Unproven,
     /// The same, and the server gives no peer address that a proof asks for: a mistake in the wiring.
     NoPeer,
-    /// The layer would have refused the request, but its path is exempt.
+    /// The layer would have refused the request for what it holds, but its path is exempt.
     Exempt,
     /// The layer is disabled.
     Disabled,
@@ -96,10 +125,50 @@ impl fmt::Display for Anonymous {
 /// ```compile_fail,E0277
 /// use tower_proxied::{DetachedUser, RemoteUser};
 ///
-/// let forged = RemoteUser::from(DetachedUser::new("admin"));
+/// let forged: RemoteUser = DetachedUser::new("admin").into();
 /// ```
 ///
 /// Tests of an application make one with `RemoteUser::for_test` (feature `test-util`).
+///
+/// # In axum
+///
+/// With feature `axum`, a handler that takes it is for users alone: 401 for nobody, with the text and the challenge of
+/// [`required`](super::ProxyRemoteUserBuilder::required). `Option<RemoteUser>` is `None` for nobody. Both are 500 without
+/// the layer.
+///
+/// ```
+/// use axum::{Router, body::Body, routing::get};
+/// use http::Request;
+/// use tower::ServiceExt;
+/// use tower_proxied::{PeerAddr, Proof, ProxyRemoteUserLayer, RemoteUser, TrustedProxies};
+///
+/// async fn account(user: RemoteUser) -> String {
+///     format!("account of {}", user.name())
+/// }
+///
+/// async fn home(user: Option<RemoteUser>) -> String {
+///     user.map_or("hello".to_owned(), |user| format!("hello {}", user.name()))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let app = Router::new()
+///     .route("/account", get(account))
+///     .route("/", get(home))
+///     .layer(ProxyRemoteUserLayer::new(Proof::peer(TrustedProxies::parse(["10.0.0.5"])?)).build()?);
+/// // axum::serve(listener, app.into_make_service_with_connect_info::<PeerAddr>()).await?;
+/// let app = app.layer(PeerAddr::layer(PeerAddr::Tcp(([10, 0, 0, 5], 4711).into())));
+///
+/// let nobody = app.clone().oneshot(Request::get("/account").body(Body::empty())?).await?;
+/// assert_eq!(nobody.status(), 401);
+/// let nobody = app.clone().oneshot(Request::get("/").body(Body::empty())?).await?;
+/// assert_eq!(nobody.status(), 200);
+/// let alice = Request::get("/account").header("remote-user", "alice").body(Body::empty())?;
+/// let page = axum::body::to_bytes(app.oneshot(alice).await?.into_body(), 1024).await?;
+/// assert_eq!(page, "account of alice");
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Cloning clones a reference. Compare names, not users: the same person may come with other groups next time.
 #[derive(Clone)]
@@ -122,21 +191,36 @@ impl RemoteUser {
 
     /// A user for your own tests, proven by nothing but the feature `test-util`.
     ///
-    /// A handler of a `Router` finds the user in the [`Identity`] among the request's extensions: insert
-    /// `Identity::User(RemoteUser::for_test(..))` there, since a bare `RemoteUser` is looked for by nobody.
+    /// A handler finds the user in the [`Identity`] among the request's extensions: insert
+    /// `Identity::User(RemoteUser::for_test(..))` there, since a bare `RemoteUser` is looked for by nobody. Test the
+    /// routes without [`ProxyRemoteUserLayer`](crate::ProxyRemoteUserLayer), which removes an `Identity` that it did not
+    /// leave itself. Where handlers read the `T` of [`map_user`](super::ProxyRemoteUserBuilder::map_user), insert one.
+    ///
+    /// To test with the layer, send headers, and put [`PeerAddr::layer`](crate::PeerAddr::layer) of the proxy outside.
     ///
     /// # Example
     ///
     /// ```
+    /// use axum::{Router, body::Body, routing::get};
+    /// use http::Request;
+    /// use tower::ServiceExt;
+    /// use tower_proxied::proxy_remote_user::RequireGroupLayer;
     /// use tower_proxied::{DetachedUser, Identity, RemoteUser};
     ///
-    /// let user = RemoteUser::for_test(DetachedUser::new("alice").with_groups(["ops"]));
-    /// assert!(user.in_group("ops"));
+    /// fn routes() -> Router {
+    ///     let admin = get(|user: RemoteUser| async move { user.name().to_owned() });
+    ///     Router::new().route("/admin", admin).layer(RequireGroupLayer::group("ops"))
+    /// }
     ///
-    /// let mut request = http::Request::new(());
-    /// request.extensions_mut().insert(Identity::User(user));
-    /// let identity = request.extensions().get::<Identity>().expect("it was inserted");
-    /// assert_eq!(identity.to_string(), "user \"alice\"");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// for (group, status) in [("ops", 200), ("dev", 403)] {
+    ///     let user = RemoteUser::for_test(DetachedUser::new("alice").with_groups([group]));
+    ///     let request = Request::get("/admin").extension(Identity::User(user)).body(Body::empty())?;
+    ///     assert_eq!(routes().oneshot(request).await?.status(), status);
+    /// }
+    /// # Ok(())
+    /// # }
     /// ```
     #[cfg(feature = "test-util")]
     pub fn for_test(user: DetachedUser) -> Self {

@@ -4,7 +4,7 @@ use crate::wire::ShortBytes;
 
 /// Texts in one buffer. A few short ones cost no allocation.
 #[derive(Clone)]
-pub(crate) struct TextList {
+pub(super) struct TextList {
     bytes: ShortBytes<{ Self::INLINE }>,
     count: usize,
 }
@@ -16,20 +16,20 @@ impl TextList {
     /// The most bytes that cost nothing, one more for each text included.
     const INLINE: usize = 124;
 
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { bytes: ShortBytes::new(), count: 0 }
     }
 
-    pub(crate) fn push(&mut self, text: &str) {
+    pub(super) fn push(&mut self, text: &str) {
         self.bytes.push(text.as_bytes(), END);
         self.count = self.count.saturating_add(1);
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.count
     }
 
-    pub(crate) fn iter(&self) -> Texts<'_> {
+    pub(super) fn iter(&self) -> Texts<'_> {
         Texts { bytes: &self.bytes, left: self.count }
     }
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for TextList {
 }
 
 #[derive(Clone)]
-pub(crate) struct Texts<'a> {
+pub(super) struct Texts<'a> {
     bytes: &'a [u8],
     left: usize,
 }

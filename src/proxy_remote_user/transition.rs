@@ -58,6 +58,44 @@ use super::identity::{DetachedUser, Identity};
 ///
 /// # Example
 ///
+/// The steps above, for a session that the proxy's user alone opens (`RemoteUser::for_test` needs feature `test-util`):
+///
+/// ```
+/// use tower_proxied::proxy_remote_user::{Mode, SessionUser, Transition, transition};
+/// use tower_proxied::{DetachedUser, Identity, RemoteUser};
+///
+/// #[derive(Default)]
+/// struct Session {
+///     id: u32,
+///     user: Option<DetachedUser>,
+///     basket: Vec<&'static str>,
+/// }
+///
+/// fn follow(session: &mut Session, now: &Identity) -> Transition {
+///     let next = transition(session.user.as_ref().map(SessionUser::OfProxy), now, Mode::Strict);
+///     if matches!(next, Transition::Switch | Transition::Logout) {
+///         *session = Session { id: session.id, ..Session::default() };
+///     }
+///     if next.needs_new_session_id() {
+///         session.id += 1;
+///     }
+///     if matches!(next, Transition::Login | Transition::Switch) {
+///         session.user = now.user().map(|user| DetachedUser::clone(user));
+///     }
+///     next
+/// }
+///
+/// let named = |name| Identity::User(RemoteUser::for_test(DetachedUser::new(name)));
+/// let mut session = Session { basket: vec!["book"], ..Session::default() };
+/// assert_eq!(follow(&mut session, &named("alice")), Transition::Login);
+/// assert_eq!(follow(&mut session, &named("alice")), Transition::Keep);
+/// assert_eq!((session.id, &*session.basket), (1, &["book"][..]));
+/// assert_eq!(follow(&mut session, &named("bob")), Transition::Switch);
+/// assert_eq!((session.id, session.basket.len()), (2, 0));
+/// ```
+///
+/// The application's own login stays where the proxy names nobody:
+///
 /// ```
 /// use tower_proxied::proxy_remote_user::{Mode, SessionUser, Transition, transition};
 /// use tower_proxied::{Anonymous, DetachedUser, Identity};

@@ -13,6 +13,23 @@
 //! | `/webapps/x` | one of the first two | [`either`](ScriptNamePrefixLayer::either) |
 //! | any, as its `X-Forwarded-Prefix` says | `/x` | [`from_proxied`](ScriptNamePrefixLayer::from_proxied) |
 //!
+//! What the proxy's configuration makes of `/webapps/x`:
+//!
+//! | proxy | keeps | strips | maps to `/django` |
+//! |---|---|---|---|
+//! | Apache httpd, `ProxyPass /webapps/ ..` | `http://http-1:8000/webapps/` | `http://http-1:8000/` | `http://http-1:8000/django/` |
+//! | nginx, `location /webapps/`, `proxy_pass ..` | `http://http-1:8000` | `http://http-1:8000/` | `http://http-1:8000/django/` |
+//! | HAProxy, `http-request replace-path ..` | no such line | `/webapps(/.*)? \1` | `/webapps(/.*)? /django\1` |
+//! | Traefik | no middleware | `stripPrefix` | `replacePathRegex` |
+//! | Kubernetes, ingress-nginx, `path: /webapps(/\|$)(.*)` | no annotation | `rewrite-target: /$2` | `rewrite-target: /django/$2` |
+//!
+//! With Apache httpd and nginx, end both sides with a slash or neither: of `/webapps` and `http://http-1:8000/`,
+//! `/webapps/x` arrives as `//x` (which this layer reads as `/x`), and nginx sends `/webappsX` as `/X`. nginx decodes
+//! and normalises the path where `proxy_pass` has a path, and hands it on byte for byte where it has none.
+//! Traefik's `stripPrefix` compares texts and not segments, and adds `X-Forwarded-Prefix` to a client's: that is
+//! [`AppendedByNearest`](crate::forwarded_for::Written::AppendedByNearest). ingress-nginx writes the field with the
+//! annotation `x-forwarded-prefix`.
+//!
 //! # What it decides, in order
 //!
 //! 1. A target without a path (`OPTIONS *`, `CONNECT host:port`; RFC 9112, sections 3.2.3 and 3.2.4) passes untouched
@@ -28,46 +45,97 @@
 //! 6. The rest goes in byte for byte, but several slashes at its start become one: an inner redirect to `//host/`
 //!    would leave this host (CVE-2018-14574).
 //! 7. [`ScriptName`] is set; inside of another layer of this kind the prefixes add up, and the path that the browser
-//!    asked for stays. With the feature `axum`, `OriginalUri` is set where there is none yet (a `Router` outside has
-//!    set it to what arrived). A
-//!    [`PublicUrl`] gets this prefix, unless the prefix is empty.
+//!    asked for stays. With the feature `axum`, `OriginalUri` is set to it, unless a `Router` outside has taken away a
+//!    prefix of its own. A [`PublicUrl`] gets this prefix, unless the prefix is empty.
 //!
 //! In the response (all of it by parsed reference, RFC 3986, section 4.1, never by comparing texts):
 //!
-//! 1. `Location`, `Content-Location`, `Refresh`, `Link` and the `Path` of `Set-Cookie` are rewritten, whatever the
+//! 1. The answer to a gRPC call is metadata, and passes as it is.
+//! 2. `Location`, `Content-Location`, `Refresh`, `Link` and the `Path` of `Set-Cookie` are rewritten, whatever the
 //!    status; [`ResponseRewrite`] says otherwise.
-//! 2. A path that is below the public prefix already is left alone ([`AlreadyPrefixed`]), unless `..` leads out of it.
-//!    Rewriting twice is therefore rewriting once.
-//! 3. After [`proxy_maps`](ScriptNamePrefixLayer::proxy_maps), a path below the received prefix changes to the public
+//! 3. A path that is below the public prefix already is left alone ([`AlreadyPrefixed`]), unless `..` leads out of it.
+//!    Rewriting twice is therefore rewriting once. A layer inside of others which do so writes their prefixes too: of
+//!    `/a` below `/a`, a redirect to `/x` becomes `/a/a/x`, once.
+//! 4. After [`proxy_maps`](ScriptNamePrefixLayer::proxy_maps), a path below the received prefix changes to the public
 //!    one.
-//! 4. Any other absolute path gets the prefix. If it climbs above the root, its dot segments are resolved first.
-//! 5. A relative path is left alone, unless the browser would come out elsewhere than the inner service means.
-//! 6. A URL whose authority is the one of `PublicUrl`, or internal, has its path rewritten; an internal authority
-//!    becomes the public origin where `PublicUrl` is known. All other hosts are left alone, compared as a whole.
-//! 7. `Path=/` becomes the prefix without a slash, so that the bare mount point is in it. `__Host-` cookies, which
+//! 5. Any other absolute path gets the prefix. If it climbs above the root, its dot segments are resolved first. A
+//!    backslash at the start is a slash, as in browsers.
+//! 6. A relative path is left alone, unless the browser would come out elsewhere than the inner service means.
+//! 7. A URL whose authority is the one of `PublicUrl`, or internal, has its path rewritten; an internal authority
+//!    becomes the public origin where `PublicUrl` is known. All other hosts are left alone, compared as a whole, and
+//!    so is an authority with user info, triplets or backslashes. `https:/x`, which browsers take for a path on a
+//!    page of https, is one where `PublicUrl` has that scheme.
+//! 8. `Path=/` becomes the prefix without a slash, so that the bare mount point is in it. `__Host-` cookies, which
 //!    are void under any other path, are left alone. At the bare mount point, a cookie without a path gets one, which
-//!    would else be the whole host (RFC 6265, section 5.1.4).
-//! 8. What cannot be parsed is left alone, byte for byte.
+//!    would else be the whole host (RFC 6265, section 5.1.4). A path in quotes is none to browsers.
+//! 9. What cannot be parsed is left alone, byte for byte; so is a scheme with a tab in it, which browsers delete.
+//!
+//! A browser that follows a rewritten reference is thus below origin and prefix, unless the application named another
+//! host.
 //!
 //! # Cost and limits
 //!
-//! One allocation for the inner path, one for each extension and one per rewritten value; time grows with the
-//! length of the path and with the number of response fields. A response that needs no rewriting is not copied.
-//! `http` holds no URI longer than 65534 bytes: see [`ScriptName::public_path`].
+//! A request costs the boxed [`ScriptName`], and one copy of a path that is cut; with the feature `axum`,
+//! `OriginalUri` as well, where it is not there or another. A response costs one allocation of the exact size for each
+//! value that is rewritten, and none where nothing is; references with `..` that leads out are resolved in buffers of
+//! their own. Time grows with the length of the path and with the number of response fields.
 //!
-//! Not rewritten are bodies, trailers, and interim responses that the server writes itself (103).
+//! `http` holds no URI longer than 65534 bytes: then there is no `OriginalUri`, and [`ScriptName::public_path`] still
+//! tells the path.
 //!
-//! # Deployment caveats
+//! Not rewritten are bodies, trailers, and interim responses (100, 103), which the server writes itself.
 //!
-//! With axum the layer must wrap the `Router` from outside: `Router::layer` runs after routing.
-//! `Router::new().fallback_service(ServiceBuilder::new().layer(prefix).service(app))` is what `axum::serve` takes.
+//! # In axum: around the router, never inside
 //!
-//! A 404, and whose it is:
+//! `Router::layer` puts a layer behind the choice of a route, and that choice is made by the path with the prefix:
+//!
+//! ```text
+//! wrong:  Router::new().route("/login", ..).layer(prefix)
+//!
+//!         /webapps/login ──> [ Router: which route?  none ] ──> [ prefix: /login ] ──> axum's 404
+//!         /login         ──> [ Router: which route?  /login ] ──> [ prefix: not below /webapps ] ──> this layer's 404
+//!
+//! right:  Router::new().fallback_service(ServiceBuilder::new().layer(prefix).service(app))
+//!
+//!         /webapps/login ──> [ prefix: /login ] ──> [ Router: which route?  /login ] ──> handler
+//! ```
+//!
+//! The layer cannot tell the two apart: axum gives it a service of the same type, and an outer `Router` without routes
+//! of its own (`Router::new().fallback_service(app).layer(prefix)`) is right. A 404 shows whose it is:
 //!
 //! | its body | who refused | why |
 //! |---|---|---|
 //! | none | axum: no route is of the path | the layer stands inside of the `Router`, which has routed by the path with the prefix; or `Router::nest` strips the prefix a second time |
-//! | `not found: the path is outside of the prefix …` | this layer | the proxy has stripped it already ([`proxy_strips`](ScriptNamePrefixLayer::proxy_strips)), or the prefix is another one |
+//! | `not found: the path is outside of the prefix …`, with a [`Refusal`] in the extensions | this layer | the proxy, or `Router::nest` outside, has stripped it already ([`proxy_strips`](ScriptNamePrefixLayer::proxy_strips)), or the prefix is another one |
+//!
+//! ```
+//! use axum::{Router, body::Body, routing::get};
+//! use http::Request;
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_proxied::{PathPrefix, Refusal, ScriptNamePrefixLayer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let prefix = ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps"));
+//! let app = || Router::new().route("/login", get(async || "in"));
+//! let login = || Request::get("/webapps/login").body(Body::empty());
+//!
+//! let wrong = app().layer(prefix.clone()).oneshot(login()?).await?;
+//! assert_eq!(wrong.status(), 404);
+//! assert!(wrong.extensions().get::<Refusal>().is_none(), "it is axum's");
+//!
+//! let right = Router::new().fallback_service(ServiceBuilder::new().layer(prefix).service(app()));
+//! assert_eq!(right.oneshot(login()?).await?.status(), 200);
+//!
+//! // `nest` is a proxy that strips.
+//! let strips = ScriptNamePrefixLayer::proxy_strips(PathPrefix::from_static("/webapps"));
+//! let nested = Router::new().nest("/webapps", app().layer(strips));
+//! assert_eq!(nested.oneshot(login()?).await?.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Deployment caveats
 //!
 //! If the proxy rewrites responses itself (`ProxyPassReverse`, `proxy_redirect`), do it in one place only.
 //!
@@ -111,6 +179,7 @@ mod script_name;
 
 use std::sync::Arc;
 
+#[cfg(feature = "axum")]
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri, header, request};
 
@@ -123,7 +192,7 @@ pub use self::rules::{AlreadyPrefixed, ResponseRewrite};
 pub use self::script_name::ScriptName;
 pub use crate::body::ResponseBody;
 use crate::forced_host::PublicUrl;
-use crate::refusal::{Refusal, RefusalKind};
+use crate::refusal::{Caller, Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, shell};
 use crate::wire::dot_segments;
 use crate::wire::path::PathPrefix;
@@ -141,12 +210,19 @@ shell! {
 
 impl ScriptNamePrefixLayer {
     /// The proxy sends paths with the prefix: it is taken away here.
+    ///
+    /// Apache httpd: `ProxyPass /webapps/ http://http-1:8000/webapps/`. nginx: `location /webapps/ { proxy_pass
+    /// http://http-1:8000; }`. HAProxy, Traefik and Kubernetes without a rule that rewrites the path.
     pub fn proxy_keeps(prefix: PathPrefix) -> Self {
         Self::of(Mode::Keeps(prefix))
     }
 
     /// The proxy has taken the prefix away: paths go in as they come, and one that begins like the prefix is a path
     /// of the application.
+    ///
+    /// Apache httpd: `ProxyPass /webapps/ http://http-1:8000/`. nginx: `location /webapps/ { proxy_pass
+    /// http://http-1:8000/; }`. HAProxy: `http-request replace-path /webapps(/.*)? \1`. Traefik: `stripPrefix`.
+    /// ingress-nginx: `rewrite-target: /$2`. axum: `Router::nest`.
     ///
     /// ```
     /// use http::{Request, Response};
@@ -182,6 +258,8 @@ impl ScriptNamePrefixLayer {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// // Apache httpd: ProxyPass /webapps http://http-1:8000/django
+    /// // nginx: location /webapps/ { proxy_pass http://http-1:8000/django/; }
+    /// // ingress-nginx: rewrite-target: /django/$2
     /// let service = ServiceBuilder::new()
     ///     .layer(ScriptNamePrefixLayer::proxy_maps(Mounts {
     ///         public: PathPrefix::from_static("/webapps"),
@@ -204,6 +282,28 @@ impl ScriptNamePrefixLayer {
     ///
     /// This is ambiguous: behind a proxy that strips, the application cannot have a route named like the prefix. Use
     /// it only where both kinds of proxies reach one listener.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt};
+    /// use tower_proxied::{PathPrefix, ScriptName, ScriptNamePrefixLayer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let service = ServiceBuilder::new()
+    ///     .layer(ScriptNamePrefixLayer::either(PathPrefix::from_static("/webapps")))
+    ///     .service_fn(async |request: Request<()>| {
+    ///         assert_eq!(request.uri(), "/login");
+    ///         let script_name = request.extensions().get::<ScriptName>().expect("the layer puts it there");
+    ///         assert_eq!(script_name.public_path(), "/webapps/login");
+    ///         Ok::<_, std::convert::Infallible>(Response::new(()))
+    ///     });
+    /// for target in ["/webapps/login", "/login"] {
+    ///     assert_eq!(service.clone().oneshot(Request::get(target).body(())?).await?.status(), 200);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn either(prefix: PathPrefix) -> Self {
         Self::of(Mode::Either(prefix))
     }
@@ -381,71 +481,85 @@ impl Config {
         if dot_segments::climbs_out(mount.below().as_bytes()) {
             return Err(RefusalKind::EscapesPrefix.into());
         }
-        if mount.below().is_empty()
-            && self.bare == Bare::Redirect308
-            && let Ok(location) = HeaderValue::try_from(mount.with_slash())
-        {
-            return Err(Refusal::from(RefusalKind::BarePrefix).with_header(header::LOCATION, location));
+        if mount.below().is_empty() && self.bare == Bare::Redirect308 {
+            let prefix = written(parts, &mount);
+            // Mapped to the root of the host, the mount point has its slash already.
+            if !prefix.is_root()
+                && let Ok(location) = HeaderValue::try_from(mount.with_slash(&prefix))
+            {
+                return Err(Refusal::from(RefusalKind::BarePrefix).with_header(header::LOCATION, location));
+            }
         }
         Ok(Some(mount))
     }
 
     fn enter(&self, mount: Mount, parts: &mut request::Parts) -> Result<PublicPaths, Refusal> {
-        let inner = mount.inner().and_then(|inner| with_path(&parts.uri, inner));
-        let inner = inner.ok_or(RefusalKind::EscapesPrefix)?;
-        let outer = parts.extensions.get::<ScriptName>();
-        let total = outer.map_or_else(|| mount.public.clone(), |outer| outer.prefix.join(&mount.public));
-        let public_path = match outer {
-            _ if !mount.is_arrived_public => mount.public_path(&total),
-            Some(outer) => Some(outer.public_path.clone()),
-            None => Some(mount.arrived.clone()),
-        };
-        if let Some(public_path) = &public_path {
-            keep_original_uri(parts, public_path);
-        }
-        parts.uri = inner;
+        let inner = mount.inner().ok_or(RefusalKind::EscapesPrefix)?;
+        let written = written(parts, &mount);
+        let left_alone =
+            if self.rules.leave_public_paths_alone() { written.clone() } else { PathPrefix::root() };
+        let script_name = ScriptName::entered(parts.extensions.get(), &mount, left_alone);
+        keep_original_uri(parts, &script_name);
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.path_and_query = Some(inner);
+        parts.uri = Uri::from_parts(uri).map_err(|_| RefusalKind::EscapesPrefix)?;
+        let total = script_name.prefix().clone();
+        parts.extensions.insert(script_name);
         if !total.is_root()
             && let Some(url) = parts.extensions.get_mut::<PublicUrl>()
         {
             *url = url.with_prefix(total.clone());
         }
+        // What a gRPC call is answered with is metadata, and no address.
+        if Caller::of(parts) == Caller::Grpc {
+            return Ok(PublicPaths::untouched());
+        }
         let url = parts.extensions.get::<PublicUrl>().cloned();
-        parts.extensions.insert(ScriptName {
-            prefix: total.clone(),
-            public_path: public_path.unwrap_or_else(|| mount.arrived.clone()),
-        });
-        Ok(PublicPaths::of(&self.rules, mount, total, url))
+        Ok(PublicPaths::of(&self.rules, mount, written, total, url))
+    }
+}
+
+/// What is put before the paths of this mount in responses: its prefix, and before it those of the layers outside
+/// which leave alone what has them, since they could not tell a path with their prefix from one that begins like it.
+fn written(parts: &request::Parts, mount: &Mount) -> PathPrefix {
+    match parts.extensions.get::<ScriptName>() {
+        Some(outer) => outer.left_alone().join(&mount.public),
+        None => mount.public.clone(),
     }
 }
 
 /// The request is none of this mount's.
 fn pass_by(parts: &mut request::Parts) -> PublicPaths {
-    if let (None, Some(arrived)) = (parts.extensions.get::<ScriptName>(), parts.uri.path_and_query()) {
-        let script_name = ScriptName { prefix: PathPrefix::root(), public_path: arrived.clone() };
-        parts.extensions.insert(script_name);
+    if let (None, Some(arrived)) = (parts.extensions.get::<ScriptName>(), mount::arrived(parts)) {
+        parts.extensions.insert(ScriptName::passed_by(arrived));
     }
     PublicPaths::untouched()
 }
 
-fn with_path(uri: &Uri, path: PathAndQuery) -> Option<Uri> {
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(path);
-    Uri::from_parts(parts).ok()
-}
-
+/// A `Router` outside has set it to the path that arrived, which need not be the browser's.
 #[cfg(feature = "axum")]
-fn keep_original_uri(parts: &mut request::Parts, public_path: &PathAndQuery) {
+fn keep_original_uri(parts: &mut request::Parts, script_name: &ScriptName) {
     use axum::extract::OriginalUri;
 
-    if parts.extensions.get::<OriginalUri>().is_none()
-        && let Some(uri) = with_path(&parts.uri, public_path.clone())
-    {
-        parts.extensions.insert(OriginalUri(uri));
+    let outer = parts.extensions.get::<ScriptName>().map(ScriptName::public_path);
+    let arrived = outer.as_deref().or(parts.uri.path_and_query().map(PathAndQuery::as_str));
+    let known = parts.extensions.get::<OriginalUri>();
+    let is_current = known.is_none_or(|known| known.path_and_query().map(PathAndQuery::as_str) == arrived);
+    if !is_current || known.is_some() && arrived == Some(&*script_name.public_path()) {
+        return;
+    }
+    // Where prefix and path are too long for a URI, there is none to tell.
+    if let Some(path) = script_name.path_and_query() {
+        let mut uri = parts.uri.clone().into_parts();
+        uri.path_and_query = Some(path);
+        if let Ok(uri) = Uri::from_parts(uri) {
+            parts.extensions.insert(OriginalUri(uri));
+        }
     }
 }
 
 #[cfg(not(feature = "axum"))]
-fn keep_original_uri(_: &mut request::Parts, _: &PathAndQuery) {}
+fn keep_original_uri(_: &mut request::Parts, _: &ScriptName) {}
 
 #[cfg(test)]
 mod tests;

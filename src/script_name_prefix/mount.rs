@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use http::request;
 use http::uri::PathAndQuery;
 
@@ -34,7 +35,7 @@ pub(super) struct Mount {
     pub(super) is_arrived_public: bool,
     pub(super) arrived: PathAndQuery,
     /// Where in `arrived` the part below the prefix starts.
-    below_at: usize,
+    pub(super) below_at: usize,
 }
 
 impl Mode {
@@ -90,7 +91,11 @@ impl Mount {
         let below = self.below_with_query();
         if !below.starts_with('/') {
             // A path cannot be empty (RFC 9112, section 3.2.1).
-            return format!("/{below}").parse().ok();
+            return if below.is_empty() {
+                Some(PathAndQuery::from_static("/"))
+            } else {
+                PathAndQuery::from_maybe_shared(Bytes::from(["/", below].concat())).ok()
+            };
         }
         let slashes = below.bytes().take_while(|byte| *byte == b'/').count();
         let inner = below.get(slashes.saturating_sub(1)..)?;
@@ -101,20 +106,14 @@ impl Mount {
         }
     }
 
-    /// Path and query with `prefix` before them; `None` where they are longer than a URI may be.
-    pub(super) fn public_path(&self, prefix: &PathPrefix) -> Option<PathAndQuery> {
-        PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{prefix}{}", self.below_with_query())))
-            .ok()
-    }
-
     /// The bare mount point with a slash behind it, and the query.
-    pub(super) fn with_slash(&self) -> String {
-        format!("{}/{}", self.public, self.below_with_query())
+    pub(super) fn with_slash(&self, prefix: &PathPrefix) -> String {
+        format!("{prefix}/{}", self.below_with_query())
     }
 }
 
 /// `http://host?query` asks for `/` (RFC 9110, section 4.2.3).
-fn arrived(parts: &request::Parts) -> Option<PathAndQuery> {
+pub(super) fn arrived(parts: &request::Parts) -> Option<PathAndQuery> {
     let arrived = parts.uri.path_and_query()?;
     if arrived.as_str().starts_with('/') { Some(arrived.clone()) } else { arrived.to_string().parse().ok() }
 }

@@ -58,8 +58,8 @@ impl ResponseRewrite {
 pub enum AlreadyPrefixed {
     /// It is left alone: something that knows the prefix wrote it.
     ///
-    /// Of two layers with the same prefix, one inside of the other, the outer one takes what the inner one wrote for a
-    /// path that has the prefix already: one level is lost (`/a/x` in place of `/a/a/x`). [`Always`](Self::Always) in both keeps it.
+    /// A layer inside writes the prefix of this one too, so that a path of `/a` below `/a` is told from one of the outer
+    /// mount.
     Skip,
     /// The prefix is put before it all the same: for an application that has a route named like its prefix, and
     /// knows nothing of the prefix.
@@ -71,4 +71,11 @@ pub(super) struct Rules {
     pub(super) rewrite: ResponseRewrite,
     pub(super) already_prefixed: AlreadyPrefixed,
     pub(super) internal: InternalAuthorities,
+}
+
+impl Rules {
+    /// Whether a path in a response that is below the public prefix passes as it is.
+    pub(super) fn leave_public_paths_alone(&self) -> bool {
+        self.already_prefixed == AlreadyPrefixed::Skip && !self.rewrite.fields.is_empty()
+    }
 }

@@ -28,25 +28,52 @@ pub fn remove(path: &[u8], dots: Dots) -> Vec<u8> {
         path.split(|byte| dots.separates(*byte)).skip_while(|segment| dots.step(segment).is_some());
     let mut kept = Vec::with_capacity(path.len());
     kept.extend_from_slice(segments.next().unwrap_or_default());
+    push_without_dots(&mut kept, segments, 0, dots);
+    kept
+}
+
+/// What a path is written into.
+pub(crate) trait PathBuffer: AsRef<[u8]> {
+    /// A slash, and then the segment.
+    fn push_segment(&mut self, segment: &[u8]);
+
+    fn truncate(&mut self, length: usize);
+}
+
+impl PathBuffer for Vec<u8> {
+    fn push_segment(&mut self, segment: &[u8]) {
+        self.push(b'/');
+        self.extend_from_slice(segment);
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.truncate(length);
+    }
+}
+
+/// Writes segments, each behind a slash, and goes back where they say so, but never to before `floor`.
+pub(crate) fn push_without_dots<'a>(
+    kept: &mut impl PathBuffer,
+    segments: impl Iterator<Item = &'a [u8]>,
+    floor: usize,
+    dots: Dots,
+) {
     let mut ends_in_dots = false;
     for segment in segments {
         let step = dots.step(segment);
         match step {
-            None => {
-                kept.push(b'/');
-                kept.extend_from_slice(segment);
-            }
+            None => kept.push_segment(segment),
             Some(Step::Stay) => {}
             Some(Step::Up) => {
-                kept.truncate(kept.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
+                let above = kept.as_ref().iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+                kept.truncate(above.max(floor));
             }
         }
         ends_in_dots = step.is_some();
     }
     if ends_in_dots {
-        kept.push(b'/');
+        kept.push_segment(b"");
     }
-    kept
 }
 
 /// Where a relative path leads from `base`, a path (sections 5.2.3 and 5.2.4). Allocates.
@@ -73,13 +100,19 @@ pub fn resolve(base: &[u8], relative: &[u8], dots: Dots) -> Vec<u8> {
 ///
 /// assert!(climbs_out(b"/../admin"));
 /// assert!(climbs_out(b"/a/%2E./..\\admin"));
+/// assert!(climbs_out(b"/\t/../admin"));
 /// assert!(!climbs_out(b"/a/../b"));
 /// assert!(!climbs_out(b"/..;/a..%2F../..."));
 /// ```
 pub fn climbs_out(path: &[u8]) -> bool {
+    let may_hold_dots = path.iter().any(|byte| matches!(byte, b'.' | b'%'));
+    if !may_hold_dots {
+        return false;
+    }
     let dots = Dots::AsBrowsers;
     let mut depth = 0_usize;
-    for segment in path.split(|byte| dots.separates(*byte)).filter(|segment| !segment.is_empty()) {
+    let is_step = |segment: &&[u8]| segment.iter().any(|byte| *byte != b'\t');
+    for segment in path.split(|byte| dots.separates(*byte)).filter(is_step) {
         depth = match dots.step(segment) {
             Some(Step::Stay) => depth,
             Some(Step::Up) => match depth.checked_sub(1) {
@@ -241,6 +274,21 @@ mod tests {
             let removed = remove(path.as_bytes(), Dots::AsBrowsers);
             let text = String::from_utf8(removed).unwrap().to_ascii_lowercase().replace("%2e", ".");
             prop_assert!(!text.split('/').any(|segment| matches!(segment, "." | "..")), "{}", text);
+        }
+
+        /// Spelled out, and walked with a depth that may fall below zero.
+        #[test]
+        fn climbing_is_the_naive_one(path in "(/|\\\\|\\.\\.|\\.|%2e|%2E|%2f|%|a|\t){0,10}") {
+            let spelled_out = path.replace('\t', "").replace('\\', "/").to_ascii_lowercase().replace("%2e", ".");
+            let depths = spelled_out.split('/').scan(0_i32, |depth, segment| {
+                *depth += match segment {
+                    "" | "." => 0,
+                    ".." => -1,
+                    _ => 1,
+                };
+                Some(*depth)
+            });
+            prop_assert_eq!(climbs_out(path.as_bytes()), depths.min() < Some(0), "{}", path);
         }
 
         #[test]

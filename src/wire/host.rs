@@ -6,7 +6,8 @@
 //! IPv4 in its one usual spelling, and IPv6 in brackets; a port of 1 to 65535. What a browser would read as
 //! another host (`127.1`, `0x7f.0.0.1`, `%65xample`, user info, Unicode) is refused.
 
-use std::fmt;
+use std::fmt::{self, Write};
+use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Deref;
 
@@ -99,6 +100,18 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// The names above this one, the nearest to the root first; an address has none.
+    pub(crate) fn above(&self) -> impl Iterator<Item = Host<'_>> {
+        let name = match self {
+            Self::Name(name) => name,
+            Self::V4(_) | Self::V6(_) => "",
+        };
+        let behind = move |dot: usize| name.get(dot..)?.strip_prefix('.');
+        name.rmatch_indices('.')
+            .filter_map(move |(dot, _)| behind(dot))
+            .map(|above| Host::Name(HostName(Letters::AsWritten(above))))
+    }
+
     /// The same, owned.
     pub fn into_owned(self) -> Host<'static> {
         match self {
@@ -155,10 +168,28 @@ impl PartialEq<Host<'_>> for Host<'_> {
 
 impl Eq for Host<'_> {}
 
+/// The letters of a name have no case here either.
+impl Hash for Host<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Name(name) => {
+                for chunk in name.as_bytes().chunks(32) {
+                    let mut lower = [0; 32];
+                    lower.iter_mut().zip(chunk).for_each(|(lower, byte)| *lower = byte.to_ascii_lowercase());
+                    state.write(&lower);
+                }
+            }
+            Self::V4(address) => address.hash(state),
+            Self::V6(address) => address.hash(state),
+        }
+    }
+}
+
 impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(name) => name.chars().try_for_each(|char| write!(f, "{}", char.to_ascii_lowercase())),
+            Self::Name(HostName(Letters::Lower(name))) => f.write_str(name),
+            Self::Name(name) => name.chars().try_for_each(|char| f.write_char(char.to_ascii_lowercase())),
             Self::V4(address) => address.fmt(f),
             Self::V6(address) => write!(f, "[{address}]"),
         }
@@ -387,7 +418,31 @@ mod tests {
         }
     }
 
+    fn hash(host: &Host<'_>) -> u64 {
+        let mut state = std::hash::DefaultHasher::new();
+        host.hash(&mut state);
+        state.finish()
+    }
+
+    #[test]
+    fn names_above() {
+        let above = |text: &str| -> Vec<String> {
+            Host::parse(text.as_bytes()).unwrap().above().map(|host| host.to_string()).collect()
+        };
+        assert_eq!(above("A.b.Example."), ["example", "b.example"]);
+        assert_eq!(above("example"), [""; 0]);
+        assert_eq!(above("192.0.2.1"), [""; 0]);
+    }
+
     proptest! {
+        #[test]
+        fn one_host_has_one_hash(name in "[a-zA-Z]{1,40}(\\.[a-zA-Z_]{1,40}){0,3}") {
+            let written = Host::parse(name.as_bytes()).unwrap();
+            let lower = name.to_lowercase();
+            prop_assert_eq!(hash(&written), hash(&Host::parse(lower.as_bytes()).unwrap()));
+            prop_assert_eq!(hash(&written), hash(&written.clone().into_owned()));
+        }
+
         #[test]
         fn no_bytes_panic_and_what_is_read_reads_back(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
             reads_back(&bytes)?;

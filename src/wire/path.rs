@@ -233,7 +233,7 @@ pub(crate) fn hex_digits(byte: u8) -> [char; 2] {
 }
 
 /// RFC 3986, section 2.3.
-pub fn is_unreserved(byte: u8) -> bool {
+pub const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
@@ -269,6 +269,7 @@ mod tests {
             "app",
             "//",
             "//evil.com",
+            "//evil.com/",
             "/a//b",
             "/\\evil.com",
             "/a/../b",
@@ -289,6 +290,37 @@ mod tests {
             "/caf\u{e9}",
             "/a\r\nb",
             "https://evil.com/",
+            "javascript:alert(1)",
+            "///evil.com",
+            "/\\/evil.com",
+            "\\\\evil.com",
+            "\\app",
+            "/%2f%2fevil.com",
+            "/%5cevil.com",
+            "/app/%2e%2e",
+            "/app/./x",
+            "/..",
+            "/%2e",
+            "/a%",
+            "/a%0d%0ab",
+            "/a%7F",
+            "/a<b>",
+            "/a\u{0}b",
+            "/a\tb",
+            "/a\u{7f}",
+            "/a\u{2215}b",
+            " /a",
+            "/a ",
+            "/a[b]",
+            "/a|b",
+            "/a^b",
+            "/a`b",
+            "/a{b}",
+            ".",
+            "..",
+            "*",
+            "?",
+            "#",
         ] {
             let error = PathPrefix::parse(text).unwrap_err();
             assert_eq!(error.text(), text);

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::cut;
-use super::dot_segments::{self, Dots};
+use super::dot_segments::{self, Dots, PathBuffer};
 use super::path::{hex_digits, is_unreserved, triplet};
 
 /// The five parts of a URI reference, as written. Every text has them.
@@ -152,16 +152,43 @@ pub(crate) enum Part {
 impl Part {
     /// A percent sign is not among them: it is allowed before two hex digits only.
     pub(crate) fn allows(self, byte: u8) -> bool {
-        is_unreserved(byte)
-            || matches!(
-                byte,
-                b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
-            )
-            || match self {
-                Self::Authority => matches!(byte, b'[' | b']'),
-                Self::Path => byte == b'/',
-                Self::Tail => matches!(byte, b'/' | b'?'),
-            }
+        let allowed_in = ALLOWED_IN.get(usize::from(byte)).copied().unwrap_or_default();
+        allowed_in & self.bit() != 0
+    }
+
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Authority => 1,
+            Self::Path => 2,
+            Self::Tail => 4,
+        }
+    }
+}
+
+/// For each byte the parts that allow it.
+static ALLOWED_IN: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    let mut rest: &mut [u8] = &mut table;
+    while let [allowed_in, behind @ ..] = rest {
+        *allowed_in = parts_that_allow(byte);
+        byte = byte.wrapping_add(1);
+        rest = behind;
+    }
+    table
+};
+
+const fn parts_that_allow(byte: u8) -> u8 {
+    let (authority, path, tail) = (Part::Authority.bit(), Part::Path.bit(), Part::Tail.bit());
+    match byte {
+        _ if is_unreserved(byte) => authority | path | tail,
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' => {
+            authority | path | tail
+        }
+        b'[' | b']' => authority,
+        b'/' => path | tail,
+        b'?' => tail,
+        _ => 0,
     }
 }
 
@@ -169,16 +196,36 @@ impl Part {
 /// so does a percent sign that starts none.
 pub(crate) fn push_encoded(text: &mut String, bytes: &[u8], part: Part) {
     let mut rest = bytes;
-    while let Some((byte, after)) = rest.split_first() {
+    loop {
+        let plain = rest.iter().position(|byte| !part.allows(*byte)).unwrap_or(rest.len());
+        let (plain, behind) = rest.split_at_checked(plain).unwrap_or((rest, b""));
+        // What is allowed is ASCII.
+        text.push_str(std::str::from_utf8(plain).unwrap_or_default());
+        let Some((byte, after)) = behind.split_first() else { return };
         rest = after;
+        text.push('%');
         let starts_triplet = *byte == b'%' && after.get(..2).is_some_and(|hex| triplet(hex).is_some());
-        if starts_triplet || part.allows(*byte) {
-            text.push(char::from(*byte));
-        } else {
-            text.push('%');
+        if !starts_triplet {
             text.extend(hex_digits(*byte));
         }
     }
+}
+
+/// Paths are written into texts percent-encoded.
+impl PathBuffer for String {
+    fn push_segment(&mut self, segment: &[u8]) {
+        self.push('/');
+        push_encoded(self, segment, Part::Path);
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.truncate(length);
+    }
+}
+
+/// How long these bytes are at most once they are [written](push_encoded).
+pub(crate) fn encoded_length(bytes: &[u8], part: Part) -> usize {
+    bytes.iter().map(|byte| if part.allows(*byte) { 1_usize } else { 3 }).sum()
 }
 
 /// Writes a query and a fragment.

@@ -131,6 +131,14 @@ pub fn to_percent(text: &str) -> String {
     to_escapes(text.bytes(), b'%', |byte| byte.is_ascii_alphanumeric() || b"-._~@".contains(&byte))
 }
 
+/// The reverse of [`percent`] where the text becomes part of a field name, whose letters lose their case: everything
+/// but lower-case letters, digits, `-` and `.` is a triplet, `_` too, which servers drop or take for `-`.
+pub(crate) fn to_percent_name(text: &str) -> String {
+    to_escapes(text.bytes(), b'%', |byte| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
+    })
+}
+
 /// The reverse of [`encoded_words`]: plain where the text is ASCII and holds no `=?`, else words of at most 75
 /// characters (RFC 2047, section 2), none of which cuts a character.
 pub fn to_encoded_words(text: &str) -> String {
@@ -269,6 +277,12 @@ mod tests {
         fn percent_reads_what_it_wrote(text in any::<String>()) {
             let written = to_percent(&text);
             prop_assert_eq!(percent(written.as_bytes()), Some(Cow::Borrowed(&*text)));
+        }
+
+        #[test]
+        fn a_field_name_carries_any_text(text in any::<String>()) {
+            let name = http::HeaderName::try_from(format!("x-{}", to_percent_name(&text))).unwrap();
+            prop_assert_eq!(percent(&name.as_str().as_bytes()[2..]), Some(Cow::Borrowed(&*text)));
         }
 
         #[test]

@@ -141,6 +141,27 @@ fn long_texts_cost_one_each() {
     }
 }
 
+/// The application's own user is one value more, and who is told takes a list of names where there is something to tell.
+#[test]
+fn what_the_application_asks_for_besides() {
+    let user = [("remote-user", "alice")];
+    let mapped = builder().map_user(|_| Ok(7_u64)).build().unwrap();
+    let (taken, _) = passes(&mapped, PROXY, &with(&user));
+    let number = size_of::<u64>();
+    assert_eq!(taken, Taken { allocations: USER.allocations + 1, bytes: USER.bytes + number });
+
+    let told = builder().on_event(|_| {}).build().unwrap();
+    for (peer, lines, expected) in [
+        (PROXY, &CLEAN[..], VALUE.allocations),
+        (STRANGER, &CLEAN, VALUE.allocations),
+        (PROXY, &with(&user), USER.allocations),
+        (PROXY, &with(&[("remote-user", "alice"), ("remote_user", "eve")]), USER.allocations + 1),
+        (STRANGER, &with(&user), VALUE.allocations + 1),
+    ] {
+        assert_eq!(passes(&told, peer, lines).0.allocations, expected, "{lines:?}");
+    }
+}
+
 /// A header map, the length of the text in one of its values, and the refusal among the extensions.
 #[test]
 fn a_refusal_costs_its_response() {

@@ -1,20 +1,41 @@
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::ready;
 use std::sync::{Arc, Mutex};
 
-use http::{Extensions, HeaderMap, HeaderName, Request, Response};
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response};
 use serde_json::{Value, json};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_proxied::proxy_remote_user::{
-    Encoding, Groups, Mode, OnAlias, OnForged, ProxyRemoteUserBuilder, SessionUser, Transition, transition,
+    Encoding, Groups, Mode, OnAlias, OnForged, Preset, ProxyRemoteUserBuilder, ResponseBody, SessionUser,
+    Transition, transition,
 };
 use tower_proxied::{
-    Anonymous, DetachedUser, Identity, Proof, ProxyRemoteUserLayer, Refusal, RefusalKind, Secret,
+    Anonymous, DetachedUser, Identity, PeerAddr, Proof, ProxyRemoteUserLayer, Refusal, RefusalKind, Secret,
     TrustedProxies,
 };
 
+use crate::sockets::{self, Answer};
 use crate::support::{self, Case, Verdict, equal};
 
 pub(crate) fn run(case: &Case) -> Verdict {
+    run_via(case, Via::Process)
+}
+
+pub(crate) fn run_over_http_1(case: &Case) -> Verdict {
+    run_via(case, Via::Http1)
+}
+
+pub(crate) fn run_over_http_2(case: &Case) -> Verdict {
+    run_via(case, Via::Http2)
+}
+
+/// What is built, or not, is no request.
+pub(crate) fn is_request(case: &Case) -> bool {
+    case.given.get("kind").is_none_or(|kind| kind != "build")
+}
+
+fn run_via(case: &Case, via: Via) -> Verdict {
     support::only_keys(
         &case.given,
         &["kind", "peer", "trusted", "headers", "config", "tls", "method", "session", "request_user", "mode"],
@@ -39,19 +60,42 @@ pub(crate) fn run(case: &Case) -> Verdict {
         ],
     )?;
     match case.given.get("kind").and_then(Value::as_str) {
-        None => run_request(case).map(drop),
+        None => run_request(case, via).map(drop),
         Some("build") => run_build(case),
-        Some("session-transition") => run_transition(case),
+        Some("session-transition") => run_transition(case, via),
         Some(other) => Err(format!("no such kind: {other}")),
     }
 }
 
-fn run_request(case: &Case) -> Result<Seen, String> {
+/// How a request reaches the layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    Process,
+    Http1,
+    Http2,
+}
+
+fn run_request(case: &Case, via: Via) -> Result<Seen, String> {
+    let mut expected_headers = case.expect["headers_seen_by_app"].clone();
+    let mut lines = case.given["headers"].clone();
+    match via {
+        Via::Process => {}
+        Via::Http1 => expect_of_http_1(&mut expected_headers, case),
+        Via::Http2 if has_connection_field(&lines) => {
+            shows_a_reset(case, &lines)?;
+            // The rest of the case holds without them.
+            let is_other = |line: &Value| !is_connection_field(line);
+            lines = lines.as_array().into_iter().flatten().filter(|line| is_other(line)).cloned().collect();
+            expected_headers.as_object_mut().unwrap().remove("connection");
+        }
+        Via::Http2 => {}
+    }
     let expect = &case.expect;
-    let seen = serve(builder(&case.given)?.build().map_err(|error| error.to_string())?, case)?;
+    let layer = builder(&case.given)?.build().map_err(|error| error.to_string())?;
+    let seen = serve(layer, case, &lines, via)?;
     equal("status", seen.status, expect["status"].as_u64().unwrap())?;
     equal("grpc-status", seen.grpc_status.map(Value::from), expect.get("grpc_status").cloned())?;
-    equal("headers seen by the app", seen.headers.clone(), expect["headers_seen_by_app"].clone())?;
+    equal("headers seen by the app", seen.headers.clone(), expected_headers)?;
     let user = seen.identity.as_ref().and_then(Identity::user);
     equal("user", json!(user.map(|user| user.name())), expect["user"].clone())?;
     let groups: Vec<&str> = user.iter().flat_map(|user| user.groups()).collect();
@@ -71,6 +115,74 @@ fn run_request(case: &Case) -> Result<Seen, String> {
         equal("reason", seen.reason(), reason_in_our_words(reason, seen.refusal)?)?;
     }
     Ok(seen)
+}
+
+/// The client adds `Host` and, to a POST, `Content-Length`; the server trims values.
+fn expect_of_http_1(headers: &mut Value, case: &Case) {
+    let is_served = case.expect["status"] == 200 && case.expect.get("grpc_status").is_none();
+    let Some(headers) = headers.as_object_mut().filter(|_| is_served) else { return };
+    for value in headers.values_mut().flat_map(|values| values.as_array_mut()).flatten() {
+        *value = json!(value.as_str().unwrap().trim_matches([' ', '\t']));
+    }
+    headers.insert("host".into(), json!(["app"]));
+    if method(case) == Method::POST {
+        headers.insert("content-length".into(), json!(["0"]));
+    }
+}
+
+/// Fields about the connection, which do not exist in HTTP/2 (RFC 9113, section 8.2.2).
+fn is_connection_field(line: &Value) -> bool {
+    let name = String::from_utf8(support::latin1(&line[0]).to_ascii_lowercase()).unwrap();
+    ["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"].contains(&&*name)
+}
+
+fn has_connection_field(lines: &Value) -> bool {
+    lines.as_array().into_iter().flatten().any(is_connection_field)
+}
+
+/// The server must reset such a request before any layer sees it.
+fn shows_a_reset(case: &Case, lines: &Value) -> Verdict {
+    const PROTOCOL_ERROR: u32 = 1;
+    let log = Arc::default();
+    let layer = builder(&case.given)?.build().map_err(|error| error.to_string())?;
+    let code = sockets::reset_by_http_2(app(layer, case, &log)?, &method(case), lines)?;
+    equal("reset", code, PROTOCOL_ERROR)?;
+    equal("the application was asked", log.lock().unwrap().inner.is_some(), false)
+}
+
+/// Why, which lines make it so, and the cases.
+type NotCarried = (&'static str, fn(&Value) -> bool, &'static [&'static str]);
+
+/// The cases of this project's own file that a protocol does not carry as they are, each kind with its reason.
+const NOT_CARRIED: &[NotCarried] = &[
+    (
+        "HTTP/2 has no fields about the connection (RFC 9113, section 8.2.2)",
+        has_connection_field,
+        &["connection-token-cannot-remove", "forward-canonical"],
+    ),
+    (
+        "HTTP/1 trims values (RFC 9112, section 5.1), so that the same user results",
+        has_blank_ends,
+        &["whitespace-only-is-empty", "trim-surrounding-whitespace", "forward-canonical"],
+    ),
+];
+
+fn has_blank_ends(lines: &Value) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    lines.as_array().into_iter().flatten().any(|line| {
+        let value = support::latin1(&line[1]);
+        is_blank(value.first()) || is_blank(value.last())
+    })
+}
+
+/// Whether [`NOT_CARRIED`] is complete, and no longer than it must be.
+pub(crate) fn names_what_is_not_carried(cases: &[Case]) -> Verdict {
+    for (reason, is_such, ids) in NOT_CARRIED {
+        let found: Vec<_> =
+            cases.iter().filter(|case| is_such(&case.given["headers"])).map(|case| &*case.id).collect();
+        equal(reason, &found[..], ids)?;
+    }
+    Ok(())
 }
 
 struct Seen {
@@ -102,47 +214,96 @@ fn reason_in_our_words(reason: &str, refusal: Option<RefusalKind>) -> Result<Str
         "no-peer-info" => format!("{:?}", Anonymous::NoPeer),
         "forged" => format!("{:?}", RefusalKind::IdentityForged),
         "realm" => format!("{:?}", RefusalKind::ForeignRealm),
-        "duplicate" | "encoding" | "charset" | "conflict" | "alias" | "realm-syntax" | "realm-missing"
-        | "prefix" => format!("{:?}", RefusalKind::IdentityMalformed),
+        "duplicate" | "comma" | "encoding" | "charset" | "control" | "format" | "length" | "too-long"
+        | "limit" | "too-many-groups" | "conflict" | "alias" | "realm-syntax" | "realm-missing"
+        | "prefix" => {
+            format!("{:?}", RefusalKind::IdentityMalformed)
+        }
         other => return Err(format!("no such reason: {other}")),
     })
 }
 
-fn serve(layer: ProxyRemoteUserLayer, case: &Case) -> Result<Seen, String> {
-    let mut request = Request::new(());
-    *request.headers_mut() = support::headers(&case.given["headers"]);
+fn method(case: &Case) -> Method {
     let is_grpc = case.expect.get("grpc_status").is_some();
-    let method = case.given["method"].as_str().unwrap_or(if is_grpc { "POST" } else { "GET" });
-    *request.method_mut() = method.parse().unwrap();
-    if let Some(peer) = support::peer(&case.given["peer"]) {
-        request.extensions_mut().insert(peer);
-    }
+    case.given["method"].as_str().unwrap_or(if is_grpc { "POST" } else { "GET" }).parse().unwrap()
+}
+
+#[derive(Default)]
+struct Log {
+    inner: Option<(Identity, HeaderMap)>,
+    refusal: Option<RefusalKind>,
+}
+
+/// The application on one connection: the peer and the certificate are what the case says.
+fn app<B: Send + 'static>(
+    layer: ProxyRemoteUserLayer,
+    case: &Case,
+    log: &Arc<Mutex<Log>>,
+) -> Result<
+    impl Service<
+        Request<B>,
+        Response = Response<ResponseBody<String>>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static,
+    String,
+> {
+    let mut cert = None;
     if let Some(tls) = case.given.get("tls") {
         support::only_keys(tls, &["verified", "subject_cn"])?;
-        if tls["verified"] == true {
-            request
-                .extensions_mut()
-                .insert(ClientCert { common_name: tls["subject_cn"].as_str().unwrap().into() });
-        }
+        let common_name = tls["subject_cn"].as_str();
+        cert = common_name
+            .filter(|_| tls["verified"] == true)
+            .map(|name| ClientCert { common_name: name.into() });
     }
-    let inner = Arc::new(Mutex::new(None));
-    let service = ServiceBuilder::new().layer(layer).service_fn(|request: Request<()>| {
-        let (parts, ()) = request.into_parts();
-        let identity = parts.extensions.get::<Identity>().cloned().expect("an Identity is always there");
-        *inner.lock().unwrap() = Some((identity, parts.headers));
-        std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(())))
-    });
-    let response = support::block_on(service.oneshot(request)).unwrap();
-    let (identity, headers) = inner.lock().unwrap().take().unzip();
-    if response.status() == 401 && !response.headers().contains_key("www-authenticate") {
+    let (outside, inside) = (log.clone(), log.clone());
+    Ok(ServiceBuilder::new()
+        .option_layer(support::peer(&case.given["peer"]).map(PeerAddr::layer))
+        .map_request(move |mut request: Request<B>| {
+            if let Some(cert) = cert.clone() {
+                request.extensions_mut().insert(cert);
+            }
+            request
+        })
+        .map_response(move |response: Response<_>| {
+            outside.lock().unwrap().refusal = response.extensions().get::<Refusal>().map(Refusal::kind);
+            response
+        })
+        .layer(layer)
+        .service_fn(move |request: Request<B>| {
+            let (parts, _) = request.into_parts();
+            let identity = parts.extensions.get::<Identity>().cloned().expect("an Identity is always there");
+            inside.lock().unwrap().inner = Some((identity, parts.headers));
+            ready(Ok::<_, Infallible>(Response::new(String::new())))
+        }))
+}
+
+fn serve(layer: ProxyRemoteUserLayer, case: &Case, lines: &Value, via: Via) -> Result<Seen, String> {
+    let log = Arc::default();
+    let method = method(case);
+    let answer = match via {
+        Via::Process => {
+            let mut request = Request::new(());
+            *request.headers_mut() = support::headers(lines);
+            *request.method_mut() = method;
+            let response = support::block_on(app(layer, case, &log)?.oneshot(request)).unwrap();
+            Answer { status: response.status().as_u16(), headers: response.headers().clone() }
+        }
+        Via::Http1 => sockets::over_http_1(app(layer, case, &log)?, &method, lines)?,
+        Via::Http2 => sockets::over_http_2(app(layer, case, &log)?, &method, lines)?,
+    };
+    if answer.status == 401 && !answer.headers.contains_key("www-authenticate") {
         return Err("401 without a challenge".to_owned());
     }
-    let grpc_status =
-        response.headers().get("grpc-status").map(|value| value.to_str().unwrap().parse().unwrap());
+    let grpc_status = answer.headers.get("grpc-status").map(|value| value.to_str().unwrap().parse().unwrap());
+    let log = std::mem::take(&mut *log.lock().unwrap());
+    let (identity, headers) = log.inner.unzip();
     Ok(Seen {
-        status: response.status().as_u16().into(),
+        status: answer.status.into(),
         grpc_status,
-        refusal: response.extensions().get::<Refusal>().map(Refusal::kind),
+        refusal: log.refusal,
         identity,
         headers: by_name(&headers.unwrap_or_default()),
     })
@@ -164,138 +325,185 @@ struct ClientCert {
 
 fn builder(given: &Value) -> Result<ProxyRemoteUserBuilder, String> {
     let config = given.get("config").unwrap_or(&Value::Null);
-    support::only_keys(
-        config,
-        &[
-            "trusted",
-            "trust_unix",
-            "proof",
-            "secret",
-            "mtls_allowed",
-            "user_header",
-            "groups_header",
-            "name_header",
-            "email_header",
-            "uid_header",
-            "groups_separator",
-            "groups_lines",
-            "extra_prefixes",
-            "encoding",
-            "allow_comma",
-            "realm",
-            "required_prefix",
-            "require",
-            "on_forged",
-            "on_alias",
-            "forward",
-            "strip_authorization",
-        ],
-    )?;
     let mut builder = ProxyRemoteUserLayer::new(proof(given, config)?);
-    if let Some(names) = config.get("user_header").and_then(Value::as_array) {
-        builder = builder.user_headers(names.iter().map(name).collect::<Result<Vec<_>, _>>()?);
-    }
-    if let Some(names) = config.get("groups_header").and_then(Value::as_array) {
-        let [header] = &names[..] else { return Err("one groups header".to_owned()) };
-        builder = builder.groups_header(name(header)?);
-    }
-    let optional = |key: &str| {
-        config
-            .get(key)
-            .map(|value| if value.is_null() { Ok(None) } else { name(value).map(Some) })
-            .transpose()
-    };
-    if let Some(header) = optional("name_header")? {
-        builder = builder.name_header(header);
-    }
-    if let Some(header) = optional("email_header")? {
-        builder = builder.email_header(header);
-    }
-    if let Some(header) = optional("uid_header")? {
-        builder = builder.uid_header(header);
-    }
-    builder = match (config.get("groups_separator"), config.get("groups_lines").and_then(Value::as_str)) {
-        (None, None) => builder,
-        (Some(Value::Null), Some("multi")) => builder.groups(Groups::PerLine),
-        (Some(separator), None) if separator == "|" => builder.groups(Groups::Pipe),
-        other => return Err(format!("no such groups: {other:?}")),
-    };
-    for prefix in config["extra_prefixes"].as_array().into_iter().flatten() {
-        builder = builder.extra_prefix(prefix.as_str().unwrap());
-    }
     for (key, value) in config.as_object().into_iter().flatten() {
-        builder = match (key.as_str(), value.as_str()) {
-            ("encoding", Some("latin-1")) => builder.encoding(Encoding::Latin1),
-            ("encoding", Some("percent")) => builder.encoding(Encoding::Percent),
-            ("encoding", Some("rfc2047")) => builder.encoding(Encoding::Rfc2047),
-            ("required_prefix", Some(prefix)) => builder.require_prefix(prefix),
-            ("require", Some("required")) => builder.required(),
-            ("on_forged", Some("reject")) => builder.on_forged(OnForged::Refuse),
-            ("on_alias", Some("reject")) => builder.on_alias(OnAlias::Refuse),
-            ("forward", Some("canonical")) => builder.forward_canonical(),
-            ("encoding" | "require" | "on_forged" | "on_alias" | "forward", other) => {
-                return Err(format!("no such {key}: {other:?}"));
-            }
-            ("allow_comma", None) if *value == true => builder.allow_comma(),
-            ("strip_authorization", None) if *value == true => builder.strip_authorization(),
-            ("realm", None) => {
-                support::only_keys(value, &["require"])?;
-                let realms = value["require"].as_array().ok_or("no realms")?;
-                builder.require_realm(realms.iter().map(|realm| realm.as_str().unwrap()))
-            }
-            _ => builder,
-        };
+        builder =
+            configured(builder, config, key, value).map_err(|problem| format!("{key} {value}: {problem}"))?;
     }
     Ok(builder)
+}
+
+/// Whatever a value may be that is not known here is an error: it would otherwise go untested.
+fn configured(
+    builder: ProxyRemoteUserBuilder,
+    config: &Value,
+    key: &str,
+    value: &Value,
+) -> Result<ProxyRemoteUserBuilder, String> {
+    let unknown = || Err("not known to the runner".to_owned());
+    let optional = || match list(value)[..] {
+        [] | [Value::Null] => Ok(None),
+        [header] => name(header).map(Some),
+        _ => Err("several headers".to_owned()),
+    };
+    Ok(match (key, value) {
+        // The proof reads them.
+        ("trusted" | "trust_unix" | "proof" | "secret" | "mtls_allowed", _) => builder,
+        ("user_header" | "user_headers", _) => {
+            builder.user_headers(list(value).into_iter().map(name).collect::<Result<Vec<_>, _>>()?)
+        }
+        ("groups_header", _) => builder.groups_header(optional()?),
+        ("name_header", _) => builder.name_header(optional()?),
+        ("email_header", _) => builder.email_header(optional()?),
+        ("uid_header", _) => builder.uid_header(optional()?),
+        ("groups_separator", Value::Null) if config["groups_lines"] == "multi" => builder,
+        ("groups_separator", Value::String(separator)) => match &**separator {
+            "," => builder.groups(Groups::Comma),
+            ";" => builder.groups(Groups::Semicolon),
+            "|" => builder.groups(Groups::Pipe),
+            _ => return unknown(),
+        },
+        ("groups_lines", Value::String(lines)) => match &**lines {
+            "single" => builder,
+            "multi" if config["groups_separator"].is_null() => builder.groups(Groups::PerLine),
+            _ => return unknown(),
+        },
+        ("extra_prefixes" | "extra_prefix", _) => list(value)
+            .into_iter()
+            .fold(builder, |builder, prefix| builder.extra_prefix(prefix.as_str().unwrap())),
+        ("encoding", Value::String(encoding)) => builder.encoding(match &**encoding {
+            "utf-8" | "utf8" => Encoding::Utf8,
+            "latin-1" | "latin1" => Encoding::Latin1,
+            "percent" => Encoding::Percent,
+            "rfc2047" => Encoding::Rfc2047,
+            _ => return unknown(),
+        }),
+        ("required_prefix" | "require_prefix", Value::String(prefix)) => builder.require_prefix(prefix),
+        ("require", Value::String(mode)) => match &**mode {
+            "required" => builder.required(),
+            "optional" => builder,
+            _ => return unknown(),
+        },
+        ("on_forged", Value::String(policy)) => builder.on_forged(match &**policy {
+            "strip" => OnForged::Strip,
+            "reject" => OnForged::Refuse,
+            _ => return unknown(),
+        }),
+        ("on_alias", Value::String(policy)) => builder.on_alias(match &**policy {
+            "drop" => OnAlias::Drop,
+            "reject" => OnAlias::Refuse,
+            _ => return unknown(),
+        }),
+        ("forward", Value::String(mode)) => match &**mode {
+            "none" | "remove" => builder,
+            "canonical" => builder.forward_canonical(),
+            _ => return unknown(),
+        },
+        ("allow_comma", Value::Bool(true)) => builder.allow_comma(),
+        ("strip_authorization", Value::Bool(true)) => builder.strip_authorization(),
+        ("allow_comma" | "strip_authorization" | "allow_format_chars", Value::Bool(false)) => builder,
+        ("strip_well_known", Value::Bool(true)) => builder,
+        ("placeholders" | "sentinels", Value::Array(texts)) => {
+            builder.placeholders(texts.iter().map(|text| text.as_str().unwrap()))
+        }
+        ("max_user_bytes" | "max_value_bytes" | "max_bytes", _) => builder.max_value_bytes(count(value)?),
+        ("max_groups", _) => builder.max_groups(count(value)?),
+        ("keep", _) => list(value)
+            .into_iter()
+            .try_fold(builder, |builder, kept| Ok::<_, String>(builder.keep(name(kept)?)))?,
+        ("exempt" | "exempt_path", Value::String(path)) => builder.exempt_path(path),
+        ("challenge", Value::String(challenge)) => builder.challenge(challenge.parse().unwrap()),
+        ("preset", Value::String(preset)) => builder.preset(match &**preset {
+            "user-only" => Preset::UserOnly,
+            "authelia" => Preset::Authelia,
+            "authentik" => Preset::Authentik,
+            "oauth2-proxy" => Preset::Oauth2Proxy,
+            "kubernetes" => Preset::Kubernetes,
+            "tailscale" => Preset::Tailscale,
+            "google-iap" => Preset::GoogleIap,
+            _ => return unknown(),
+        }),
+        ("realm", Value::String(mode)) if mode == "keep" => builder,
+        ("realm", Value::Object(_)) => {
+            support::only_keys(value, &["require"])?;
+            builder.require_realm(list(&value["require"]).into_iter().map(|realm| realm.as_str().unwrap()))
+        }
+        _ => return unknown(),
+    })
+}
+
+/// One value stands for a list of one.
+fn list(value: &Value) -> Vec<&Value> {
+    value.as_array().map_or_else(|| vec![value], |values| values.iter().collect())
+}
+
+fn count(value: &Value) -> Result<usize, String> {
+    value.as_u64().and_then(|count| usize::try_from(count).ok()).ok_or("not a number".to_owned())
 }
 
 fn name(value: &Value) -> Result<HeaderName, String> {
     HeaderName::from_bytes(&support::latin1(value)).map_err(|error| error.to_string())
 }
 
+/// `peer`, `secret` and `mtls`, joined by `+` (and) and `|` (or).
 fn proof(given: &Value, config: &Value) -> Result<Proof, String> {
-    let is_build = given.get("kind").is_some_and(|kind| kind == "build");
-    let list = config.get("trusted").unwrap_or(&given["trusted"]);
-    let items: Vec<&str> = list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect();
-    let mut trusted = match &items[..] {
-        [] => TrustedProxies::none(),
-        items => TrustedProxies::parse(items).map_err(|error| error.to_string())?,
+    let written = match config.get("proof") {
+        None if config.get("secret").is_some() => "peer+secret",
+        None => "peer",
+        Some(proof) => proof.as_str().ok_or("a proof is a text")?,
     };
-    if config["trust_unix"] == true {
-        trusted = trusted | TrustedProxies::unix();
+    let mut proof: Option<Proof> = None;
+    for part in written.split('|') {
+        let mut both: Option<Proof> = None;
+        for kind in part.split(['+', '&']) {
+            let leaf = leaf(kind.trim(), given, config)?;
+            both = Some(both.map_or(leaf.clone(), |left| left & leaf));
+        }
+        let both = both.ok_or("no proof")?;
+        proof = Some(proof.map_or(both.clone(), |left| left | both));
     }
-    // Build cases that are about something else have a valid proof.
-    if is_build && config.get("trusted").is_none() {
-        trusted = TrustedProxies::loopback();
-    }
-    let peer = Proof::peer(trusted);
-    let secret = || -> Result<Proof, String> {
-        let secret = &config["secret"];
-        support::only_keys(secret, &["header", "values"])?;
-        let values = secret["values"].as_array().ok_or("no secrets")?.iter();
-        let secrets: Result<Vec<Secret>, _> =
-            values.map(|value| Secret::parse(value.as_str().unwrap())).collect();
-        Ok(Proof::shared_secret(name(&secret["header"])?, secrets.map_err(|error| error.to_string())?))
-    };
-    Ok(match config.get("proof").and_then(Value::as_str) {
-        None if config.get("secret").is_some() => peer & secret()?,
-        None => peer,
-        Some("secret") => secret()?,
-        Some("peer+secret") => peer & secret()?,
-        Some("peer|secret") => peer | secret()?,
-        Some("mtls") => {
-            let allowed: Vec<String> = config["mtls_allowed"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|name| name.as_str().unwrap().into())
-                .collect();
+    proof.ok_or("no proof".to_owned())
+}
+
+fn leaf(kind: &str, given: &Value, config: &Value) -> Result<Proof, String> {
+    Ok(match kind {
+        "peer" => Proof::peer(trusted(given, config)?),
+        "everyone" => Proof::peer(TrustedProxies::everyone_dangerously()),
+        "secret" => {
+            let secret = &config["secret"];
+            support::only_keys(secret, &["header", "values"])?;
+            let values = secret["values"].as_array().ok_or("no secrets")?.iter();
+            let secrets: Result<Vec<_>, _> =
+                values.map(|value| Secret::parse(value.as_str().unwrap())).collect();
+            Proof::shared_secret(name(&secret["header"])?, secrets.map_err(|error| error.to_string())?)
+        }
+        "mtls" => {
+            let allowed: Vec<String> =
+                list(&config["mtls_allowed"]).iter().map(|name| name.as_str().unwrap().into()).collect();
             Proof::client_cert(move |extensions: &Extensions| {
                 extensions.get::<ClientCert>().is_some_and(|cert| allowed.contains(&cert.common_name))
             })
         }
-        Some(other) => return Err(format!("no such proof: {other}")),
+        other => return Err(format!("no such proof: {other}")),
     })
+}
+
+fn trusted(given: &Value, config: &Value) -> Result<TrustedProxies, String> {
+    // Build cases that are about something else have a valid proof.
+    if given.get("kind").is_some_and(|kind| kind == "build") && config.get("trusted").is_none() {
+        return Ok(TrustedProxies::loopback());
+    }
+    let items = list(config.get("trusted").unwrap_or(&given["trusted"]));
+    let items: Vec<&str> = items.into_iter().map(|item| item.as_str().unwrap()).collect();
+    let trusted = match &items[..] {
+        [] => TrustedProxies::none(),
+        items => TrustedProxies::parse(items).map_err(|error| error.to_string())?,
+    };
+    match &config["trust_unix"] {
+        Value::Bool(true) => Ok(trusted | TrustedProxies::unix()),
+        Value::Bool(false) | Value::Null => Ok(trusted),
+        other => Err(format!("trust_unix {other} is not known to the runner")),
+    }
 }
 
 fn run_build(case: &Case) -> Verdict {
@@ -322,8 +530,8 @@ fn run_build(case: &Case) -> Verdict {
     }
 }
 
-fn run_transition(case: &Case) -> Verdict {
-    let identity = run_request(case)?.identity.ok_or("refused")?;
+fn run_transition(case: &Case, via: Via) -> Verdict {
+    let identity = run_request(case, via)?.identity.ok_or("refused")?;
     let given = &case.given;
     equal("request_user", json!(identity.user().map(|user| user.name())), given["request_user"].clone())?;
     let user = DetachedUser::new(given["session"]["user"].as_str().unwrap_or_default());

@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use axum::extract::OriginalUri;
 use http::uri::{Authority, Parts, PathAndQuery};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use serde_json::Value;
@@ -29,21 +30,49 @@ fn run_request(case: &Case) -> Verdict {
     only_keys_besides_layer(given, &["method", "target", "outer_script_name"])?;
     support::only_keys(
         expect,
-        &["action", "status", "location", "script_name", "inner_target", "public_path"],
+        &[
+            "action",
+            "status",
+            "location",
+            "script_name",
+            "inner_target",
+            "inner_target_changed",
+            "public_path",
+            "public_path_len",
+            "public_uri",
+            "panics",
+        ],
     )?;
     let method = Method::from_bytes(given["method"].as_str().unwrap().as_bytes()).unwrap();
     let target = target(&method, &given["target"]);
-    let seen = serve(given, method, target, &HeaderMap::new())?;
+    // A panic fails any case.
+    equal("panics", expect.get("panics").and_then(Value::as_bool).unwrap_or(false), false)?;
+    let seen = serve(given, method, target.clone(), &HeaderMap::new())?;
     match expect["action"].as_str().unwrap() {
         "call" | "pass_through" => {
             let inner = seen.inner.ok_or_else(|| format!("refused with {}", seen.status))?;
-            equal("inner target", inner.target.as_str(), expect["inner_target"].as_str().unwrap())?;
+            match expect.get("inner_target_changed") {
+                Some(changed) => {
+                    equal("changed", inner.target != target.to_string(), changed.as_bool().unwrap())?;
+                }
+                None => {
+                    equal("inner target", inner.target.as_str(), expect["inner_target"].as_str().unwrap())?
+                }
+            }
             let script_name = inner.script_name.as_ref();
             if let Some(prefix) = expect.get("script_name") {
                 equal("prefix", script_name.map(|name| name.prefix().as_str()), prefix.as_str())?;
             }
             if let Some(path) = expect.get("public_path") {
-                equal("public path", script_name.map(|name| name.public_path().as_str()), path.as_str())?;
+                let public_path = script_name.map(ScriptName::public_path);
+                equal("public path", public_path.as_deref(), path.as_str())?;
+            }
+            if let Some(length) = expect.get("public_path_len") {
+                let public_path = script_name.map(|name| name.public_path().len() as u64);
+                equal("length of the public path", public_path, length.as_u64())?;
+            }
+            if let Some(uri) = expect.get("public_uri") {
+                equal("public URI", inner.original_uri.as_deref(), uri.as_str())?;
             }
             Ok(())
         }
@@ -142,6 +171,7 @@ struct Seen {
 struct Inner {
     target: String,
     script_name: Option<ScriptName>,
+    original_uri: Option<String>,
 }
 
 fn serve(given: &Value, method: Method, target: Uri, answered: &HeaderMap) -> Result<Seen, String> {
@@ -159,7 +189,9 @@ fn serve(given: &Value, method: Method, target: Uri, answered: &HeaderMap) -> Re
     let service =
         ServiceBuilder::new().layer(outer).layer(layer(given)?).service_fn(|request: Request<()>| {
             let script_name = request.extensions().get::<ScriptName>().cloned();
-            *inner.lock().unwrap() = Some(Inner { target: request.uri().to_string(), script_name });
+            let original_uri = request.extensions().get().map(|OriginalUri(uri)| uri.to_string());
+            *inner.lock().unwrap() =
+                Some(Inner { target: request.uri().to_string(), script_name, original_uri });
             let mut response = Response::new(());
             *response.headers_mut() = answered.clone();
             std::future::ready(Ok::<_, Infallible>(response))
@@ -226,9 +258,13 @@ fn prefix(text: &Value) -> PathPrefix {
     PathPrefix::parse(text.as_str().unwrap()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A target as HTTP/1 writes it. `//a/b` is a path there.
+/// A target as HTTP/1 writes it. `//a/b` is a path there. `<5 times a>` is short for `aaaaa`.
 fn target(method: &Method, target: &Value) -> Uri {
-    let bytes = support::latin1(target);
+    let mut bytes = support::latin1(target);
+    if let Some((start, rest)) = target.as_str().and_then(|text| text.split_once('<')) {
+        let (times, repeated) = rest.strip_suffix('>').and_then(|rest| rest.split_once(" times ")).unwrap();
+        bytes = (start.to_owned() + &repeated.repeat(times.parse().unwrap())).into_bytes();
+    }
     let mut parts = Parts::default();
     match bytes[0] {
         b'/' | b'*' => parts.path_and_query = Some(PathAndQuery::try_from(&bytes[..]).unwrap()),

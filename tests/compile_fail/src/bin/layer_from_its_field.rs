@@ -1,0 +1,5 @@
+use tower_proxied::ProxyRemoteUserLayer;
+
+fn main() {
+    let _ = ProxyRemoteUserLayer { config: None }; //~ E0451
+}

@@ -1,0 +1,3 @@
+fn main() {
+    let _ = tower_proxied::RemoteUser(todo!()); //~ E0423
+}
