@@ -30,7 +30,6 @@ pub(crate) fn taken<T>(work: impl FnOnce() -> T) -> (Taken, T) {
 }
 
 /// How much more than before was in use at once.
-#[allow(dead_code, reason = "only some of the packages' tests ask")]
 pub(crate) fn peak(work: impl FnOnce()) -> usize {
     let (before, _) = LIVE.get();
     LIVE.set((before, before));

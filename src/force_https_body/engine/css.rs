@@ -68,7 +68,7 @@ impl Css {
             State::UnquotedUrl { is_escaped: false } if url.is_decided() => memchr2(b')', b'\\', bytes),
             State::Text { is_url: true, is_escaped: false, .. }
             | State::UnquotedUrl { is_escaped: false } => {
-                return url.read_host(bytes, at);
+                return url.skip(bytes, at);
             }
             _ => Some(0),
         };

@@ -139,7 +139,9 @@ pub(super) fn upgrade_url(
     let upgrade = Upgrade::of(head)?;
     let (before, rest) = url.split_at_checked(distance(0, upgrade.scheme_at))?;
     let rest = rest.get(4..)?;
-    let Some((port, port_end)) = upgrade.dropped_port() else { return Some([before, b"https", rest].concat()) };
+    let Some((port, port_end)) = upgrade.dropped_port() else {
+        return Some([before, b"https", rest].concat());
+    };
     let after_scheme = upgrade.scheme_at.saturating_add(4);
     let authority = rest.get(..distance(after_scheme, port))?;
     let path = rest.get(distance(after_scheme, port_end)..)?;

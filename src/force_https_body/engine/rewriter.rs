@@ -329,7 +329,7 @@ impl Scan {
             let rest = bytes.get(next..).unwrap_or_default();
             let place = at.saturating_add(offset(next));
             let skipped = match self.kind {
-                Some(Kind::Url) => self.url.read_host(rest, place),
+                Some(Kind::Url) => self.url.skip(rest, place),
                 Some(Kind::Css) => self.css.skip(rest, place, &mut self.url),
                 Some(Kind::Srcset) => self.srcset.skip(rest, place, &mut self.url),
                 _ => 0,

@@ -24,7 +24,7 @@ impl Srcset {
             return 0;
         }
         if !url.is_decided() {
-            return bytes.split_last().map_or(0, |(_, bytes)| url.read_host(bytes, at));
+            return bytes.split_last().map_or(0, |(_, bytes)| url.skip(bytes, at));
         }
         let end = bytes.iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len());
         end.saturating_sub(1)

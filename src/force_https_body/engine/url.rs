@@ -119,8 +119,17 @@ impl UrlScan {
         None
     }
 
-    /// Reads what is plainly of a host, at `at`, and says how many bytes.
-    pub(super) fn read_host(&mut self, bytes: &[u8], at: u64) -> usize {
+    /// Reads what is plainly a scheme or of a host, at `at`, and says how many bytes.
+    pub(super) fn skip(&mut self, bytes: &[u8], at: u64) -> usize {
+        const SCHEME: &[u8] = b"http://";
+        if self.state == State::Lead {
+            let is_scheme = bytes.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME));
+            if !is_scheme {
+                return 0;
+            }
+            (self.state, self.start) = (State::Slashes(2), at);
+            return SCHEME.len();
+        }
         if self.state != State::Authority || self.colon.is_some() {
             return 0;
         }
