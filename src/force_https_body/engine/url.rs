@@ -225,6 +225,21 @@ fn host(bytes: &[u8]) -> Option<Host<'_>> {
         let text = std::str::from_utf8(inner.strip_suffix(b"]")?).ok()?;
         return text.parse().ok().map(Host::V6);
     }
+    if let Some(name) = plain_name(bytes) {
+        return Some(Host::Name(HostName::unchecked(Cow::Borrowed(name))));
+    }
+    uncommon_host(bytes)
+}
+
+/// A name as most are written.
+fn plain_name(bytes: &[u8]) -> Option<&str> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let last = bytes.rsplit(|byte| *byte == b'.').next()?;
+    let is_name = last.first()?.is_ascii_alphabetic() && bytes.iter().all(is_plain);
+    std::str::from_utf8(bytes).ok().filter(|_| is_name)
+}
+
+fn uncommon_host(bytes: &[u8]) -> Option<Host<'_>> {
     let bytes = percent_bytes(bytes)?;
     let is_ascii = bytes.is_ascii();
     let name = match bytes {
@@ -295,7 +310,16 @@ fn ipv4_number(label: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_name_is_what_the_long_way_finds(text in "[a-cx0-9A-C.%_-]{0,10}(\\.(0x|0|x|a)?[0-9a-cx]{0,3})?") {
+            prop_assert_eq!(host(text.as_bytes()), uncommon_host(text.as_bytes()), "{}", text);
+        }
+    }
 
     fn head(text: &str) -> Option<(Head, String)> {
         let mut scan = UrlScan::default();
