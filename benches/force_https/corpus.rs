@@ -72,10 +72,10 @@ fn looks_like_documentation(pages: u64, len: usize) -> Vec<Bytes> {
             while page.len() < len {
                 let kind = shop.pick(&["struct", "enum", "fn", "keyword", "macro"]);
                 let words = shop.words(3);
-                write!(
+                writeln!(
                     page,
                     "<li><code class=\"{kind}\"><a href=\"../{kind}/index.html\" title=\"{kind} {words}\">{words}</a></code>\
-                     <div class=\"docblock\"><p>{}</p></div></li>\n",
+                     <div class=\"docblock\"><p>{}</p></div></li>",
                     shop.words(12)
                 )
                 .unwrap();
@@ -132,19 +132,19 @@ impl Shop<'_> {
             self.words(4)
         );
         for number in 0..40 {
-            write!(
+            writeln!(
                 page,
                 ".product-{number} > .price, .teaser-{number}:hover {{ margin: 0 auto; padding: {number}px 12px; \
-                 color: #3a{number:02}ff; font: 600 14px/1.5 \"Open Sans\", sans-serif; }}\n"
+                 color: #3a{number:02}ff; font: 600 14px/1.5 \"Open Sans\", sans-serif; }}"
             )
             .unwrap();
         }
-        write!(
+        writeln!(
             page,
             "body {{ background: url({cdn}/bg.png) no-repeat; }}\n@font-face {{ src: url(\"{cdn}/f.woff2\"); }}\n</style>\n\
              <script type=\"application/ld+json\">{{\"@context\": \"{scheme}://schema.org\", \"@type\": \"Store\", \
              \"image\": \"{cdn}/x.png\"}}</script>\n</head>\n<body class=\"home page\">\n\
-             <noscript><img src=\"{scheme}://pixel.example/p?1\" alt=\"\"></noscript>\n"
+             <noscript><img src=\"{scheme}://pixel.example/p?1\" alt=\"\"></noscript>"
         )
         .unwrap();
         for number in 0..30 {

@@ -71,14 +71,13 @@ fn settings(tell: impl Fn(&str, &str) + Clone + 'static) -> Settings<'static, 's
                 static URL: Regex =
                     Regex::new(r#"(?i)(url\(\s*["']?|@import\s+["'])http://"#).unwrap();
             }
-            let sheet = URL.with(|url| {
+            URL.with(|url| {
                 url.replace_all(sheet, |captures: &Captures<'_>| {
                     tell(element, attribute);
                     format!("{}https://", &captures[1])
                 })
                 .into_owned()
-            });
-            sheet
+            })
         }
     };
     let is_fetched = |element: &Element<'_, '_>| {
