@@ -154,6 +154,17 @@ mod tests {
         assert_eq!(text(ask("/identity", nobody()).await).await, "Anonymous(Absent)");
     }
 
+    /// The proxy may have named a user: the refusal must not say that it did not.
+    #[tokio::test]
+    async fn nobody_for_want_of_a_proof() {
+        for why in [Anonymous::Unproven, Anonymous::NoPeer] {
+            let response = ask("/user", Some(Identity::Anonymous(why))).await;
+            assert_eq!(response.status(), 401);
+            assert_eq!(response.headers()["www-authenticate"], "RemoteUser");
+            assert_eq!(response.extensions().get::<Refusal>().unwrap().kind(), RefusalKind::NotProven);
+        }
+    }
+
     #[tokio::test]
     async fn somebody() {
         let alice = || Some(Identity::User(RemoteUser::for_test(DetachedUser::new("alice"))));

@@ -58,7 +58,8 @@ fn unlist_of(field: &HeaderName, headers: &mut HeaderMap, is_listed_wrongly: imp
     }
     headers.remove(field);
     if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::from_bytes(&kept)) {
-        headers.insert(field, value);
+        // Where the map takes no more names, the rest of the list goes too.
+        let _ = headers.try_insert(field, value);
     }
 }
 
@@ -110,6 +111,51 @@ mod tests {
         }
         unlist(&mut headers, |name| name.as_str().starts_with("remote"));
         headers.get_all(header::CONNECTION).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    /// As the map hashes names, until it sees that they collide.
+    #[derive(Default)]
+    struct Fnv(u64);
+
+    impl std::hash::Hasher for Fnv {
+        fn write(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+            }
+        }
+
+        fn finish(&self) -> u64 {
+            self.0
+        }
+    }
+
+    /// A map of the greatest size whose names collide takes no more, not even one for one that went.
+    #[test]
+    fn a_map_that_takes_no_more_names_does_not_panic() {
+        use std::hash::{Hash as _, Hasher as _};
+
+        let mut headers = HeaderMap::with_capacity(24_576);
+        headers.insert(header::CONNECTION, "close, remote-user".parse().unwrap());
+        for number in 0..7000 {
+            headers.insert(HeaderName::try_from(format!("x-{number}")).unwrap(), "1".parse().unwrap());
+        }
+        let colliding =
+            (0..).map(|number| HeaderName::try_from(format!("c-{number}")).unwrap()).filter(|name| {
+                let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+                name.hash(&mut hash);
+                hash.finish() & 0x7fff < 32
+            });
+        let takes_more =
+            |headers: &HeaderMap| headers.clone().try_insert("probe", HeaderValue::from_static("1")).is_ok();
+        for name in colliding.take(400) {
+            if !takes_more(&headers) {
+                break;
+            }
+            headers.insert(name, "1".parse().unwrap());
+        }
+        assert!(!takes_more(&headers));
+        unlist(&mut headers, |name| name.as_str().starts_with("remote"));
+        assert!(!headers.contains_key(header::CONNECTION));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::PublicUrl;
 use crate::wire::cut;
 use crate::wire::dot_segments::{self, Dots};
 use crate::wire::host::{Host, HostPort, Scheme};
+use crate::wire::path::strip_prefix;
 use crate::wire::reference::{Part, Reference, encoded_length, push_tail};
 
 /// Why a reference is not made absolute.
@@ -78,10 +79,10 @@ pub(super) fn absolute(
 
     let mut below = floor;
     if is_public_already {
-        let behind = text.get(floor..).and_then(|path| path.strip_prefix(prefix));
-        if !behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('/')) {
-            return Err(ReferenceError::OutsidePrefix);
-        }
+        let behind = text.as_bytes().get(floor..).and_then(|path| strip_prefix(path, public.prefix()));
+        let behind = behind.ok_or(ReferenceError::OutsidePrefix)?.len();
+        // Triplets may have spelled it otherwise.
+        text.replace_range(floor..text.len().saturating_sub(behind), prefix);
         below = floor.saturating_add(prefix.len());
     }
     let slashes = text.bytes().skip(below).take_while(|byte| *byte == b'/').count();
@@ -206,6 +207,7 @@ mod tests {
             ("/", "//EXAMPLE.com.:443/app?x#y", "https://example.com/app?x#y"),
             ("/x", "https://example.com/app/a/../b", "https://example.com/app/b"),
             ("/x", "https://example.com/app//evil.example", "https://example.com/app/evil.example"),
+            ("/x", "https://example.com/%61pp/%61", "https://example.com/app/%61"),
         ] {
             let uri = app().absolute_from(current_path, reference);
             assert_eq!(uri.as_deref(), Ok(expected), "{current_path} {reference}");
@@ -307,10 +309,9 @@ mod tests {
         let below = if let Some(authority) = reference.authority {
             check_origin(public, reference.scheme, authority)?;
             let path = clean(path);
-            match path.strip_prefix(public.prefix().as_str()) {
-                Some(below) if below.is_empty() || below.starts_with('/') => below.to_owned(),
-                _ => return Err(ReferenceError::OutsidePrefix),
-            }
+            let below =
+                strip_prefix(path.as_bytes(), public.prefix()).ok_or(ReferenceError::OutsidePrefix)?;
+            String::from_utf8(below.to_vec()).unwrap()
         } else if reference.scheme.is_some() {
             return Err(ReferenceError::Scheme);
         } else if path.is_empty() {

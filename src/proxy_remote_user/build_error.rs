@@ -3,7 +3,7 @@ use std::fmt;
 use http::HeaderName;
 
 use super::builder::{Config, OnWellKnown};
-use super::fields::{Fields, folds};
+use super::fields::{Encoding, Fields, folds};
 use super::map_user::UserMap;
 use crate::wire::{list, name, text};
 
@@ -93,7 +93,7 @@ impl fmt::Display for BuildError {
             }
             Problem::Realm => write!(
                 f,
-                "realm {item:?} is refused: it is empty, has blank ends, holds @, \\ or a character without a shape, or there is none"
+                "realm {item:?} is refused: it is empty, has blank ends, holds @, \\, a comma without allow_comma or a character without a shape, or there is none"
             ),
             Problem::NamePrefix => write!(
                 f,
@@ -122,7 +122,8 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// Names that HTTP, a browser's session or a layer of this crate needs.
+/// Names that HTTP or a browser's session needs. Those in [`name::FORWARDING`] are reserved too: layers of this crate read
+/// them.
 const RESERVED: &[&str] = &[
     "accept",
     "accept-encoding",
@@ -133,7 +134,6 @@ const RESERVED: &[&str] = &[
     "content-type",
     "cookie",
     "expect",
-    "forwarded",
     "host",
     "if-match",
     "if-none-match",
@@ -148,12 +148,6 @@ const RESERVED: &[&str] = &[
     "upgrade",
     "user-agent",
     "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-real-ip",
 ];
 
 const RESERVED_PREFIXES: &[&str] = &["content-", "if-", "sec-"];
@@ -210,12 +204,13 @@ impl Fields {
             }
             taken.push(header);
         }
+        let needed = [RESERVED, name::FORWARDING, RESERVED_PREFIXES].concat();
         let mut prefixes: Vec<&str> = Vec::new();
         for prefix in &self.extra_prefixes {
             let covers = |header: &str| name::folds_to_prefix(header.as_bytes(), prefix.as_bytes());
             let is_usable =
                 HeaderName::from_bytes(prefix.as_bytes()).is_ok_and(|prefix| !is_reserved(&prefix));
-            if !is_usable || RESERVED.iter().chain(RESERVED_PREFIXES).any(|reserved| covers(reserved)) {
+            if !is_usable || needed.iter().any(|name| covers(name)) {
                 return Err(Problem::BroadPrefix.of(prefix));
             }
             if let Some(header) = taken.iter().find(|header| covers(header.as_str())) {
@@ -247,6 +242,8 @@ fn check_values(fields: &Fields) -> Result<(), BuildError> {
     if let Some(placeholder) = fields.placeholders.iter().find(|placeholder| has_blank_ends(placeholder)) {
         return Err(Problem::Placeholder.of(placeholder));
     }
+    let refuses_comma = !fields.allows_comma && matches!(fields.encoding, Encoding::Utf8 | Encoding::Latin1);
+    let is_merged = |text: &str| refuses_comma && text.contains(',');
     if let Some(prefix) = &fields.prefix {
         let starts_blank = prefix.trim_start().len() != prefix.len();
         if prefix.is_empty() || starts_blank || prefix.chars().any(text::is_invisible) {
@@ -255,7 +252,7 @@ fn check_values(fields: &Fields) -> Result<(), BuildError> {
         if prefix.len() >= fields.max_user_bytes() {
             return Err(Problem::LongNamePrefix.of(prefix));
         }
-        if prefix.contains(',') && !fields.allows_comma {
+        if is_merged(prefix) {
             return Err(Problem::MergedNamePrefix.of(prefix));
         }
     }
@@ -263,7 +260,7 @@ fn check_values(fields: &Fields) -> Result<(), BuildError> {
         if realms.is_empty() {
             return Err(Problem::Realm.of(""));
         }
-        if let Some(realm) = realms.iter().find(|realm| !is_realm(realm)) {
+        if let Some(realm) = realms.iter().find(|realm| !is_realm(realm) || is_merged(realm)) {
             return Err(Problem::Realm.of(realm));
         }
     }
@@ -280,6 +277,7 @@ pub(super) fn is_realm(realm: &str) -> bool {
 
 fn is_reserved(header: &HeaderName) -> bool {
     name::is_any_of(header, RESERVED)
+        || name::is_forwarding(header)
         || RESERVED_PREFIXES
             .iter()
             .any(|prefix| name::folds_to_prefix(header.as_str().as_bytes(), prefix.as_bytes()))

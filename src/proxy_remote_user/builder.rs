@@ -185,8 +185,8 @@ impl ProxyRemoteUserBuilder {
         self
     }
 
-    /// Names may hold commas, as distinguished names of LDAP do. A proxy that merges the client's line into its
-    /// own then goes unseen.
+    /// Names, addresses for mail and ids may hold commas, as distinguished names of LDAP do. A proxy that merges the
+    /// client's line into its own then goes unseen.
     pub fn allow_comma(mut self) -> Self {
         self.config.fields.allows_comma = true;
         self
@@ -392,7 +392,7 @@ impl ProxyRemoteUserBuilder {
     /// `Cookie`, `Content-…`, `X-Forwarded-For`, …), or a prefix that covers one; two roles whose headers are the same
     /// in some spelling, or prefixes that overlap; no user header; a header to keep that is the secret's, another
     /// spelling of a configured one, or no identity header at all; a separator that stands in names or in the encoding;
-    /// a limit of zero; a placeholder, prefix or realm that no name can match; an empty challenge; an exempt path with a
+    /// a limit of zero bytes; a placeholder, prefix or realm that no name can match; an empty challenge; an exempt path with a
     /// query; a type of this crate that `map_user` would overwrite. The error names the item, and the likely fix.
     pub fn build(mut self) -> Result<ProxyRemoteUserLayer, BuildError> {
         self.config.check()?;

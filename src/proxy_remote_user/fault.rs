@@ -157,6 +157,8 @@ rules! {
     TooLong => "too long; see max_user_bytes and max_value_bytes";
     /// More groups than allowed.
     TooMany => "too many; see max_groups";
+    /// A group that ends in a backslash, before a separator: is the separator a part of the group?
+    EscapedSeparator => "a separator behind a backslash; see Groups::PerLine";
     /// Two user headers name different users.
     Disagreement => "two headers name different users";
     /// The prefix that names must have is absent.

@@ -35,6 +35,9 @@ impl Encoding {
 }
 
 /// How the proxy writes groups.
+///
+/// A separator behind a backslash is refused with 400, since some proxies write `\;` for a semicolon within a group, and
+/// `a\;ops` must not make an `ops` of its own. [`PerLine`](Self::PerLine) knows no separator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Groups {
@@ -70,7 +73,7 @@ impl Groups {
         let is_of_encoding = match encoding {
             Encoding::Utf8 | Encoding::Latin1 => false,
             Encoding::Percent => char == '%',
-            Encoding::Rfc2047 => " =?".contains(char),
+            Encoding::Rfc2047 => " =?+/".contains(char),
         };
         (!is_plain || is_of_encoding).then_some(char)
     }
@@ -226,8 +229,13 @@ impl Fields {
         if separator.is_some() && list::only_line(headers, header).is_err() {
             return Err(Rule::SeveralLines);
         }
+        let mut is_escaped = false;
         for item in list::lines(headers, header).flat_map(|line| line.split(|byte| Some(*byte) == separator))
         {
+            if is_escaped {
+                return Err(Rule::EscapedSeparator);
+            }
+            is_escaped = separator.is_some() && list::trim(item).ends_with(b"\\");
             let Some(group) = self.value(item)? else { continue };
             if groups.len() >= self.max_groups {
                 return Err(Rule::TooMany);
@@ -248,21 +256,27 @@ impl Fields {
             let key = self.extra_prefixes.iter().find_map(|prefix| header.as_str().strip_prefix(&**prefix));
             let Some(key) = key.filter(|key| !key.is_empty()) else { continue };
             let key = text::percent(key.as_bytes()).map_or_else(|| key.to_owned(), Cow::into_owned);
-            if key.len() > self.max_value_bytes {
-                return Err(Rule::TooLong);
-            }
+            self.check_key(&key)?;
             let mut values = Vec::new();
             for line in list::lines(headers, header) {
                 values.extend(self.value(line)?.map(Cow::into_owned));
-            }
-            if key.chars().any(text::is_invisible) {
-                return Err(Rule::InvisibleCharacter);
             }
             if extra.insert(key, values).is_some() {
                 return Err(Rule::TwoSpellings);
             }
         }
         Ok(extra)
+    }
+
+    /// What the key of an extra attribute must keep to, once it is decoded.
+    pub(super) fn check_key(&self, key: &str) -> Result<(), Rule> {
+        if key.len() > self.max_value_bytes {
+            return Err(Rule::TooLong);
+        }
+        if key.chars().any(text::is_invisible) {
+            return Err(Rule::InvisibleCharacter);
+        }
+        has_no_blank_ends(key)
     }
 
     pub(super) fn user_name<'a>(&self, line: &'a [u8]) -> Result<Option<Cow<'a, str>>, Rule> {

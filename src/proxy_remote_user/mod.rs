@@ -17,7 +17,7 @@
 //!    that is not set) is [`Anonymous::Absent`].
 //! 6. Proven, but ambiguous or unreadable: 400, [`RefusalKind::IdentityMalformed`], and [`IdentityFault`] says which
 //!    [`Role`] broke which [`Rule`]. That is: several lines, a comma in the user's name (two lines that were merged),
-//!    several user headers that disagree, bytes that the [`Encoding`] does not allow, a control or format character
+//!    several user headers that disagree, a separator of groups behind a backslash, bytes that the [`Encoding`] does not allow, a control or format character
 //!    (Unicode Cc, Cf), white space of any kind at its ends once it is decoded, a value or a list that is too long, a
 //!    prefix or a realm that is missing. It is never a guess, and never nobody: an application may show more to
 //!    nobody. A realm that is not on the list is 403, [`RefusalKind::ForeignRealm`].
@@ -258,9 +258,6 @@ impl builder::Config {
                 let forged = self.seen(&parts.headers, |name| self.protects(name));
                 self.tell(peer, EventKind::Forged(&forged));
             }
-            if has_protected && self.on_forged == OnForged::Refuse {
-                return Err(RefusalKind::IdentityForged.into());
-            }
             let reason = if peer.is_none() && self.proof.asks_for_peer() {
                 report_no_peer();
                 self.tell(peer, EventKind::NoPeer);
@@ -268,6 +265,9 @@ impl builder::Config {
             } else {
                 Anonymous::Unproven
             };
+            if has_protected && self.on_forged == OnForged::Refuse {
+                return Err(RefusalKind::IdentityForged.into());
+            }
             return Ok(Judged { identity: Identity::Anonymous(reason), is_proven: false });
         };
         if !has_protected {

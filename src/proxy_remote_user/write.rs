@@ -44,7 +44,8 @@ pub enum Unwritable {
     Name,
     /// A realm is to be written and there is none, or it stands ambiguously with the name (`@`, `\`).
     Realm,
-    /// A group, as with the name, or with a separator in it; or too many groups.
+    /// A group, as with the name, with a separator in it, or with a backslash at its end and another one behind it; or too
+    /// many groups.
     Groups,
     /// The name for display.
     DisplayName,
@@ -145,7 +146,7 @@ impl Fields {
     fn put_extra(&self, headers: &mut HeaderMap, user: &DetachedUser) -> Option<()> {
         let Some(prefix) = self.extra_prefixes.first() else { return Some(()) };
         for (key, values) in user.extra() {
-            if key.is_empty() || key.len() > self.max_value_bytes || key.chars().any(text::is_invisible) {
+            if key.is_empty() || self.check_key(key).is_err() {
                 return None;
             }
             let header = HeaderName::try_from(format!("{prefix}{}", text::to_percent_name(key))).ok()?;

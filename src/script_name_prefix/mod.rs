@@ -19,7 +19,7 @@
 //! |---|---|---|---|
 //! | Apache httpd, `ProxyPass /webapps/ ..` | `http://http-1:8000/webapps/` | `http://http-1:8000/` | `http://http-1:8000/django/` |
 //! | nginx, `location /webapps/`, `proxy_pass ..` | `http://http-1:8000` | `http://http-1:8000/` | `http://http-1:8000/django/` |
-//! | HAProxy, `http-request replace-path ..` | no such line | `/webapps(/.*)? \1` | `/webapps(/.*)? /django\1` |
+//! | HAProxy, `http-request replace-path ..` | no such line | `^/webapps/(.*) /\1` | `^/webapps/(.*) /django/\1` |
 //! | Traefik | no middleware | `stripPrefix` | `replacePathRegex` |
 //! | Kubernetes, ingress-nginx, `path: /webapps(/\|$)(.*)` | no annotation | `rewrite-target: /$2` | `rewrite-target: /django/$2` |
 //!
@@ -78,7 +78,7 @@
 //! A request costs the boxed [`ScriptName`], and one copy of a path that is cut; with the feature `axum`,
 //! `OriginalUri` as well, where it is not there or another. A response costs one allocation of the exact size for each
 //! value that is rewritten, and none where nothing is; references with `..` that leads out are resolved in buffers of
-//! their own. Time grows with the length of the path and with the number of response fields.
+//! their own. Time grows with the length of the path and with that of the response fields, not with their product.
 //!
 //! `http` holds no URI longer than 65534 bytes: then there is no `OriginalUri`, and [`ScriptName::public_path`] still
 //! tells the path.
@@ -221,7 +221,7 @@ impl ScriptNamePrefixLayer {
     /// of the application.
     ///
     /// Apache httpd: `ProxyPass /webapps/ http://http-1:8000/`. nginx: `location /webapps/ { proxy_pass
-    /// http://http-1:8000/; }`. HAProxy: `http-request replace-path /webapps(/.*)? \1`. Traefik: `stripPrefix`.
+    /// http://http-1:8000/; }`. HAProxy: `http-request replace-path ^/webapps/(.*) /\1`. Traefik: `stripPrefix`.
     /// ingress-nginx: `rewrite-target: /$2`. axum: `Router::nest`.
     ///
     /// ```

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -41,7 +41,8 @@ impl PublicPaths {
         if is_at_root || rules.rewrite.fields.is_empty() {
             return Self::untouched();
         }
-        Self { paths: Some(Paths { rules: Arc::clone(rules), mount, written, total, url }) }
+        let depth = OnceLock::new();
+        Self { paths: Some(Paths { rules: Arc::clone(rules), mount, depth, written, total, url }) }
     }
 }
 
@@ -63,6 +64,8 @@ impl<R> Owed<R> for PublicPaths {
 struct Paths {
     rules: Arc<Rules>,
     mount: Mount,
+    /// Of the page; the client may have made its path long, and it is looked at once only.
+    depth: OnceLock<usize>,
     written: PathPrefix,
     total: PathPrefix,
     url: Option<PublicUrl>,
@@ -201,20 +204,17 @@ impl Paths {
     /// Left alone, unless the browser would come out elsewhere than the inner service means: the browser's path is
     /// longer, so that there `..` goes further up; and at the bare mount point it has no slash at its end.
     fn relative_path<'a>(&'a self, relative: &[u8]) -> Option<Public<'a>> {
-        let below = self.mount.below().as_bytes();
-        let stays_in_its_folder = !below.is_empty() && !dot_segments::climbs_out(relative);
-        if self.total.is_root() || stays_in_its_folder {
+        let stays_in_the_mount = || {
+            let up = dot_segments::folders(relative).up;
+            let is_bare = self.mount.below().is_empty();
+            !is_bare && (up == 0 || up <= *self.depth.get_or_init(|| depth(&self.mount)))
+        };
+        if self.total.is_root() || stays_in_the_mount() {
             return None;
         }
-        let resolve = |base: &[u8]| {
-            // Browsers have cleaned the base, of which a `..` at the end would be lost as the last segment.
-            let base = dot_segments::remove(base, Dots::AsBrowsers);
-            dot_segments::resolve(&base, relative, Dots::AsBrowsers)
-        };
-        let meant = resolve(inner_path(below));
-        let browsed = resolve(&[self.total.as_str().as_bytes(), below].concat());
-        let arrives = path::strip_prefix(&browsed, &self.total).map(inner_path);
-        (arrives != Some(inner_path(&meant))).then(|| Public::path(self.written.as_str(), meant))
+        // Whatever folder the page stands in, it is left.
+        let meant = dot_segments::resolve(b"/", relative, Dots::AsBrowsers);
+        Some(Public::path(self.written.as_str(), meant))
     }
 
     fn put_cookie(&self, value: &[u8], out: Out<'_>) -> bool {
@@ -275,9 +275,10 @@ fn has_hidden_scheme(path: &[u8]) -> bool {
     }
 }
 
-/// As the inner service sees it.
-fn inner_path(below: &[u8]) -> &[u8] {
-    if below.is_empty() { b"/" } else { path::one_leading_slash(below) }
+/// How many folders below the mount point a page stands, as browsers count.
+fn depth(mount: &Mount) -> usize {
+    let below = mount.below().as_bytes();
+    dot_segments::folders(below.strip_prefix(b"/").unwrap_or(below)).down
 }
 
 fn below_prefix<'a>(prefix: &'a PathPrefix, below: &'a [u8]) -> Public<'a> {

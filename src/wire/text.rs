@@ -171,7 +171,7 @@ fn encoded_word(token: &[u8]) -> Option<Option<Cow<'_, str>>> {
     let inner = token.strip_prefix(b"=?")?.strip_suffix(b"?=")?;
     let mut parts = inner.split(|byte| *byte == b'?');
     let (charset, encoding, encoded) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
+    if parts.next().is_some() || !encoded.is_ascii() {
         return None;
     }
     let bytes = match encoding {
@@ -314,8 +314,10 @@ mod tests {
         for text in ["%", "a%2", "%zz", "%C3", "%c0%af"] {
             assert_eq!(percent(text.as_bytes()), None, "{text}");
         }
+        assert_eq!(encoded_words(b"=?iso-8859-1?q?Andr\xe9?="), None);
         for text in [
             "=?",
+            "=?utf-8?q?André?=",
             "=?utf-8?q?x",
             "=?utf-8?q?=C3?=",
             "=?utf-8?x?x?=",

@@ -280,6 +280,10 @@ impl Told {
             Some(_) if lines.len() > 1 => return Err(RefusalKind::IdentityMalformed),
             Some(separator) => lines[0].split(|byte| *byte == separator).map(<[u8]>::to_vec).collect(),
         };
+        let escapes = |item: &Vec<u8>| trimmed(item).ends_with(b"\\");
+        if self.separator().is_some() && items.iter().rev().skip(1).any(escapes) {
+            return Err(RefusalKind::IdentityMalformed);
+        }
         let mut groups = Vec::new();
         for item in items {
             groups.extend(self.value(&item)?);
@@ -300,7 +304,7 @@ impl Told {
             for line in lines {
                 values.extend(self.value(line)?);
             }
-            if key.chars().any(is_invisible) || extra.insert(key, values).is_some() {
+            if key.trim() != key || key.chars().any(is_invisible) || extra.insert(key, values).is_some() {
                 return Err(RefusalKind::IdentityMalformed);
             }
         }

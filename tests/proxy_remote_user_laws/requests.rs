@@ -176,6 +176,8 @@ fn fair_value() -> impl Strategy<Value = Vec<u8>> {
             "a;b",
             "a|b",
             "a, ,b",
+            "CN=Lee\\, Ann,ops",
+            "R&D\\;ops\\",
             "Alice A.",
             "Doe, Alice",
             "a@example.com",

@@ -213,13 +213,18 @@ pub(crate) fn is_writable(user: &DetachedUser, shape: &Shape) -> bool {
     let is_group = |group: &str| {
         shape.is_value(group) && shape.separator().is_none_or(|separator| !shape.shows(separator, group))
     };
+    // The separator behind it would seem to be a part of the group.
+    let escapes = |group: &str| group.ends_with('\\') && shape.shows('\\', group);
+    let others = user.groups().take(user.groups().len().saturating_sub(1));
+    let are_apart = shape.separator().is_none() || !others.into_iter().any(escapes);
     let is_attribute = |key: &str, values: &[String]| {
         (1..=256).contains(&key.len())
+            && key.trim() == key
             && !key.chars().any(is_invisible)
             && values.iter().all(|value| shape.is_value(value))
     };
     is_name_sound
-        && (!carries.groups || (user.groups().len() <= 128 && user.groups().all(is_group)))
+        && (!carries.groups || (user.groups().len() <= 128 && user.groups().all(is_group) && are_apart))
         && (!carries.name || user.display_name().is_none_or(|name| shape.is_value(name)))
         && (!carries.email || user.email().is_none_or(|email| shape.is_alone(email)))
         && (!carries.uid || user.uid().is_none_or(|uid| shape.is_alone(uid)))

@@ -61,7 +61,7 @@ fn text() -> impl Strategy<Value = String> + Clone {
         6 => "[a-c é@,;|%=?_\"\\\\()]{1,8}",
         2 => "[a-cé\u{200b}\u{a0}\u{85}\t\r\n]{0,6}",
         1 => any::<String>(),
-        1 => select(vec!["", " ", "(null)", "=?utf-8?q?admin?=", "=?", "?=", "%41", "a@CORP", "CORP\\a", "A_b", "a/B"])
+        1 => select(vec!["", " ", "(null)", "=?utf-8?q?admin?=", "=?", "?=", "%41", "a@CORP", "CORP\\a", "R&D\\", "A_b", "a/B"])
             .prop_map(str::to_owned),
         1 => select(vec![
             long("a", 256), long("a", 257), long("ņ", 128), long("😀", 64), long("漢", 85), long("漢", 86),

@@ -14,6 +14,7 @@ mod tokenizer;
 mod url;
 
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,10 +22,11 @@ use bytes::Bytes;
 use self::plain::{plain, scheme_at};
 use self::reference::Unit;
 use self::rewriter::{Rewriter, Upgrade};
+use self::srcset::Srcset;
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
 pub(in crate::force_https_body) use self::url::UrlPort;
-use self::url::{UrlScan, is_around};
+use self::url::{Head, UrlScan, is_around};
 use super::policy::UpgradePolicy;
 use crate::wire::host::HostPort;
 
@@ -133,19 +135,41 @@ pub(super) fn upgrade_url(
     scan.begin();
     let head = url.iter().zip(0..).find_map(|(byte, at)| scan.feed(Unit::literal(*byte, at)));
     let head = head.or_else(|| scan.end(offset(url.len()), is_around))?;
-    if !policy.admits(&scan.host()?, head.port, own) {
+    upgrade_value(url, admitted(head, &scan, policy, own).into_iter().collect())
+}
+
+/// Upgrades the URLs of one `srcset` that stands alone: `None` where nothing changes.
+pub(super) fn upgrade_srcset(
+    srcset: &[u8],
+    policy: &UpgradePolicy,
+    own: Option<&HostPort<'static>>,
+) -> Option<Vec<u8>> {
+    let (mut list, mut scan, mut upgrades) = (Srcset::default(), UrlScan::default(), Vec::new());
+    for (byte, at) in srcset.iter().zip(0..) {
+        let head = list.feed(Unit::literal(*byte, at), &mut scan);
+        upgrades.extend(head.and_then(|head| admitted(head, &scan, policy, own)));
+    }
+    let head = list.end(offset(srcset.len()), &mut scan);
+    upgrades.extend(head.and_then(|head| admitted(head, &scan, policy, own)));
+    upgrade_value(srcset, upgrades)
+}
+
+fn admitted(
+    head: Head,
+    scan: &UrlScan,
+    policy: &UpgradePolicy,
+    own: Option<&HostPort<'static>>,
+) -> Option<Upgrade> {
+    policy.admits(&scan.host()?, head.port, own).then(|| Upgrade::new(head, policy))?
+}
+
+fn upgrade_value(value: &[u8], upgrades: Vec<Upgrade>) -> Option<Vec<u8>> {
+    if upgrades.is_empty() {
         return None;
     }
-    let upgrade = Upgrade::of(head)?;
-    let (before, rest) = url.split_at_checked(distance(0, upgrade.scheme_at))?;
-    let rest = rest.get(4..)?;
-    let Some((port, port_end)) = upgrade.dropped_port() else {
-        return Some([before, b"https", rest].concat());
-    };
-    let after_scheme = upgrade.scheme_at.saturating_add(4);
-    let authority = rest.get(..distance(after_scheme, port))?;
-    let path = rest.get(distance(after_scheme, port_end)..)?;
-    Some([before, b"https", authority, path].concat())
+    let mut out = Vec::with_capacity(value.len().saturating_add(upgrades.len()));
+    Source { held: &[], piece: value, start: 0 }.splice(upgrades.into_iter(), offset(value.len()), &mut out);
+    Some(out)
 }
 
 #[derive(Debug)]
@@ -256,22 +280,14 @@ impl Engine {
         upgrades.sort_unstable_by_key(|upgrade| upgrade.scheme_at);
         let ready = upgrades.partition_point(|upgrade| upgrade.scheme_at < end);
         let len = distance(start, end);
-        let ports = upgrades.iter().take(ready).filter_map(Upgrade::dropped_port);
-        let dropped = ports.map(|(port, port_end)| distance(port, port_end)).fold(0, usize::saturating_add);
-        let source = Source { held: &self.held, piece, start };
+        let (put, cut) = upgrades.iter().take(ready).fold((0_usize, 0_usize), |(put, cut), upgrade| {
+            let (more, less) = upgrade.lens();
+            (put.saturating_add(more), cut.saturating_add(less))
+        });
         // `Bytes` take a `Vec` over as it is where it is full.
-        let mut out = Vec::with_capacity(len.saturating_add(ready).saturating_sub(dropped));
-        let mut at = start;
-        for upgrade in upgrades.drain(..ready) {
-            source.copy(at, upgrade.scheme_at, &mut out);
-            out.extend_from_slice(b"https");
-            at = upgrade.scheme_at.saturating_add(4);
-            if let Some((port, port_end)) = upgrade.dropped_port() {
-                source.copy(at, port, &mut out);
-                at = port_end;
-            }
-        }
-        source.copy(at, end, &mut out);
+        let mut out = Vec::with_capacity(len.saturating_add(put).saturating_sub(cut));
+        let source = Source { held: &self.held, piece, start };
+        source.splice(upgrades.drain(..ready), end, &mut out);
         *self.rewriter.upgrades() = upgrades;
         if len < self.held.len() {
             self.held.drain(..len);
@@ -294,6 +310,25 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Copies all up to `end`, with these upgrades, which are in order.
+    fn splice(&self, upgrades: impl Iterator<Item = Upgrade>, end: u64, out: &mut Vec<u8>) {
+        let mut at = self.start;
+        for upgrade in upgrades {
+            self.copy(at, upgrade.scheme_at, out);
+            out.extend_from_slice(b"https");
+            at = upgrade.scheme_at.saturating_add(4);
+            if let Some((written, port)) = upgrade.port() {
+                self.copy(at, written.start, out);
+                if let Some(port) = port {
+                    // To a `Vec` nothing fails.
+                    let _ = write!(out, ":{port}");
+                }
+                at = written.end;
+            }
+        }
+        self.copy(at, end, out);
+    }
+
     fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
         let (from, to) = (distance(self.start, from), distance(self.start, to));
         let held = self.held.len();

@@ -1,6 +1,7 @@
 //! What the tokens of a page mean for its URLs.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use memchr::memchr;
 
@@ -21,24 +22,44 @@ use crate::wire::host::HostPort;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Upgrade {
     pub(super) scheme_at: u64,
-    /// How far behind the scheme the `:80` begins and ends that has to go: pages hold many, and a head is short.
-    port: Option<(u16, u16)>,
+    /// Counted from the scheme, as pages hold many of these, and a head is short.
+    port: Option<PortEdit>,
+}
+
+/// A port as it is written, with its colon, and what takes its place.
+#[derive(Clone, Copy, Debug)]
+struct PortEdit {
+    start: u16,
+    end: u16,
+    /// None: the port of https.
+    port: Option<u16>,
 }
 
 impl Upgrade {
-    pub(super) fn of(head: Head) -> Option<Self> {
+    pub(super) fn new(head: Head, policy: &UpgradePolicy) -> Option<Self> {
         let behind = |at: u64| u16::try_from(at.checked_sub(head.scheme_at)?).ok();
         let port = match head.port {
-            UrlPort::Default { start, end } => Some((behind(start)?, behind(end)?)),
-            UrlPort::Absent | UrlPort::Explicit(_) => None,
+            UrlPort::Written { port, start, end } => match policy.secure_port(port) {
+                secure if secure == Some(port) => None,
+                secure => Some(PortEdit { start: behind(start)?, end: behind(end)?, port: secure }),
+            },
+            UrlPort::Absent => None,
         };
         Some(Self { scheme_at: head.scheme_at, port })
     }
 
-    /// From where to where the `:80` stands.
-    pub(super) fn dropped_port(&self) -> Option<(u64, u64)> {
+    /// Where the port is written that changes, and what takes its place.
+    pub(super) fn port(&self) -> Option<(Range<u64>, Option<u16>)> {
         let at = |behind: u16| self.scheme_at.saturating_add(behind.into());
-        self.port.map(|(start, end)| (at(start), at(end)))
+        self.port.map(|edit| (at(edit.start)..at(edit.end), edit.port))
+    }
+
+    /// How many bytes it puts in, and takes out.
+    pub(super) fn lens(&self) -> (usize, usize) {
+        let Some(edit) = self.port else { return (1, 0) };
+        let digits = edit.port.and_then(u16::checked_ilog10);
+        let put = digits.map_or(1, |digits| usize::try_from(digits).unwrap_or(0).saturating_add(3));
+        (put, edit.end.saturating_sub(edit.start).into())
     }
 }
 
@@ -420,7 +441,7 @@ impl Scan {
         if !is_admitted {
             return;
         }
-        let Some(upgrade) = Upgrade::of(head) else { return };
+        let Some(upgrade) = Upgrade::new(head, policy) else { return };
         let attribute = self.attribute;
         let report = policy.on_rewrite.map(|_| Report { attribute, host: host.to_string() });
         match (self.when, self.tag.says_so) {

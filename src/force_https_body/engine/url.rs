@@ -54,12 +54,12 @@ pub(super) struct Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::force_https_body) enum UrlPort {
     Absent,
-    /// 80, written from `start` to `end`.
-    Default {
+    /// Written from `start` to `end`, with its colon.
+    Written {
+        port: u16,
         start: u64,
         end: u64,
     },
-    Explicit(u16),
 }
 
 impl UrlScan {
@@ -181,10 +181,7 @@ impl UrlScan {
             None => UrlPort::Absent,
             Some(Colon { index, start, end }) => match self.authority.get(index.saturating_add(1)..)? {
                 [] => UrlPort::Absent,
-                digits => match port(digits)? {
-                    80 => UrlPort::Default { start, end },
-                    port => UrlPort::Explicit(port),
-                },
+                digits => UrlPort::Written { port: port(digits)?, start, end },
             },
         };
         (!self.host_bytes().is_empty()).then_some(Head { scheme_at: self.start, port })
@@ -393,9 +390,9 @@ mod tests {
     #[test]
     fn port_by_its_number() {
         let port = |url| head(url).unwrap().0.port;
-        assert_eq!(port("http://h:80/"), UrlPort::Default { start: 8, end: 11 });
-        assert_eq!(port(" http://h:0080 "), UrlPort::Default { start: 9, end: 14 });
-        assert_eq!(port("http://h:8080"), UrlPort::Explicit(8080));
+        assert_eq!(port("http://h:80/"), UrlPort::Written { port: 80, start: 8, end: 11 });
+        assert_eq!(port(" http://h:0080 "), UrlPort::Written { port: 80, start: 9, end: 14 });
+        assert_eq!(port("http://h:8080"), UrlPort::Written { port: 8080, start: 8, end: 13 });
         assert_eq!(port("http://h:/"), UrlPort::Absent);
         assert_eq!(port("http://u:80@h/"), UrlPort::Absent);
     }

@@ -14,6 +14,9 @@ fn what_cannot_be_built_names_the_item() {
         (builder().user_header(header("cookie")), "cookie"),
         (builder().user_header(header("x_forwarded_for")), "x_forwarded_for"),
         (builder().groups_header(header("content-md5")), "content-md5"),
+        (builder().user_header(header("cf-connecting-ip")), "cf-connecting-ip"),
+        (builder().user_header(header("x_original_url")), "x_original_url"),
+        (builder().extra_prefix("cf-"), "cf-"),
         (builder().groups_header(header("remote_user")), "remote_user"),
         (builder().user_headers([]), "user_headers"),
         (builder().extra_prefix("remote-"), "remote-user"),
@@ -26,6 +29,7 @@ fn what_cannot_be_built_names_the_item() {
         (builder().require_realm(["a\\b"]), "a\\b"),
         (builder().require_realm(["CORP "]), "CORP "),
         (builder().require_realm(["CO\u{200b}RP"]), "CO\u{200b}RP"),
+        (builder().require_realm(["CORP, Inc."]), "CORP, Inc."),
         (builder().require_prefix(""), ""),
         (builder().require_prefix(" idp:"), " idp:"),
         (builder().require_prefix("idp\t:"), "idp\t:"),
@@ -50,6 +54,8 @@ fn what_cannot_be_built_names_the_item() {
         (builder().groups(Groups::Separated('%')).encoding(Encoding::Percent), "%"),
         (builder().groups(Groups::Separated('?')).encoding(Encoding::Rfc2047), "?"),
         (builder().groups(Groups::Separated(' ')).encoding(Encoding::Rfc2047), " "),
+        (builder().groups(Groups::Separated('+')).encoding(Encoding::Rfc2047), "+"),
+        (builder().groups(Groups::Separated('/')).encoding(Encoding::Rfc2047), "/"),
         (
             builder().map_user(|_| Ok(Identity::Anonymous(Anonymous::Absent))),
             "tower_proxied::proxy_remote_user::identity::Identity",
@@ -91,6 +97,8 @@ fn what_is_unusual_and_makes_sense_is_built() {
     let header = HeaderName::from_static;
     for builder in [
         builder().require_prefix("a,b:").allow_comma(),
+        builder().require_realm(["CORP, Inc."]).allow_comma(),
+        builder().require_realm(["CORP, Inc."]).require_prefix("a,b:").encoding(Encoding::Percent),
         builder().require_prefix("idp:").max_user_bytes(5),
         builder().groups(Groups::Separated(' ')),
         builder().groups(Groups::Separated('%')),

@@ -81,6 +81,22 @@ fn a_missing_peer_is_told() {
     assert!(log[0].contains("into_make_service_with_connect_info") && log[0].contains("tonic"));
 }
 
+/// Else the proxy's own requests are refused as forged, and nothing says why.
+#[test]
+fn a_missing_peer_is_told_where_forged_headers_are_refused() {
+    let builder = builder().on_forged(OnForged::Refuse).peer_from(|_| None);
+    let (outcome, log) = run(builder, parts(PROXY, &[("remote-user", b"alice")]));
+    assert_eq!(outcome, "IdentityForged");
+    assert_eq!(
+        log,
+        [
+            "unknown peer: identity headers without proof: remote-user".to_owned(),
+            format!("unknown peer: {}", RefusalKind::NoPeer),
+            format!("unknown peer: refused: {}", RefusalKind::IdentityForged),
+        ]
+    );
+}
+
 #[test]
 fn what_an_exempt_path_excuses_is_no_refusal() {
     let mut exempt = parts(PROXY, &[("remote-user", b"a,b")]);

@@ -34,6 +34,8 @@ fn each_refusal_says_which_role_broke_which_rule() {
         (all(), &[user, ("x-uid", "7\u{3000}".as_bytes())], Role::Uid, Rule::BlankEnds),
         (all(), &[user, ("x-remote-extra-a", b"\xff")], Role::Extra, Rule::Undecodable),
         (all(), &[user, ("x-remote-extra-a%00b", b"r")], Role::Extra, Rule::InvisibleCharacter),
+        (all(), &[user, ("x-remote-extra-scopes%20", b"root")], Role::Extra, Rule::BlankEnds),
+        (all(), &[user, ("x-remote-extra-%c2%a0scopes", b"root")], Role::Extra, Rule::BlankEnds),
         (
             all(),
             &[user, ("x-remote-extra-a", b"r"), ("x-remote-extra-%61", b"w")],
@@ -136,4 +138,32 @@ fn groups_with_a_separator_of_ones_own() {
     assert_eq!(run(' ', b"dev  ops"), ["dev", "ops"]);
     assert_eq!(run('/', b"CN=Eng,OU=G/ops"), ["CN=Eng,OU=G", "ops"]);
     assert_eq!(run('|', "d\u{e9}v|ops".as_bytes()), ["d\u{e9}v", "ops"]);
+}
+
+/// Shibboleth writes a semicolon within a value as `\;`, and a distinguished name holds a comma as `\,`.
+#[test]
+fn a_group_named_like_r_d_backslash_semicolon_ops_makes_nobody_an_operator() {
+    let run = |grouping, line: &[u8]| {
+        fault(builder().groups(grouping), &[("remote-user", b"alice"), ("remote-groups", line)])
+    };
+    let refused = Some((Role::Groups, Rule::EscapedSeparator));
+    assert_eq!(run(Groups::Semicolon, br"dev;R&D\;ops"), refused);
+    assert_eq!(run(Groups::Comma, br"CN=Lee\, Ann,ops"), refused);
+    assert_eq!(run(Groups::Comma, br"a\ ,ops"), refused);
+    assert_eq!(run(Groups::Pipe, br"a\|ops"), refused);
+    assert_eq!(run(Groups::Separated(':'), br"a\:"), refused);
+}
+
+#[test]
+fn a_backslash_that_escapes_no_separator_stands_in_a_group() {
+    let run = |grouping, line: &[u8]| {
+        judged(builder().groups(grouping), &[("remote-user", b"alice"), ("remote-groups", line)])
+    };
+    for (grouping, line) in [
+        (Groups::Semicolon, &br"CN=Lee\, Ann;CORP\ops"[..]),
+        (Groups::Comma, br"CORP\dev,CORP\ops\"),
+        (Groups::PerLine, br"R&D\;ops\"),
+    ] {
+        assert_eq!(run(grouping, line), "alice", "{}", line.escape_ascii());
+    }
 }
