@@ -92,7 +92,7 @@ fn parts_without_an_end() {
         ("name of a tag", "<", "img", ">", 0),
         ("name of an attribute", "<img ", "src", "=http://h/>", PIECE),
         ("attributes of a link", "<link href=http://h/ ", "a=b ", " rel=icon>", 2 * 8192),
-        ("open svg", "<svg>", "<g>", "", 0),
+        ("open svg", "<svg>", "<g>", "", 512),
         ("svg in svg", "", "<svg>", "", 64 * 1024),
         ("style", "<style>", "a{b:url(http://h/a/b.png)}", "</style>", 3 * PIECE),
         ("srcset", "<img srcset='", "http://h/a/b.png 1x, ", "'>", 3 * PIECE),
