@@ -1,8 +1,10 @@
 //! The engine: bytes in, bytes out, no HTTP.
 
 mod css;
+mod find;
 mod name;
 mod namespaces;
+mod plain;
 mod reference;
 mod refresh;
 mod rewriter;
@@ -12,10 +14,12 @@ mod tokenizer;
 mod url;
 
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
+use self::plain::{plain, scheme_at};
 use self::reference::Unit;
 use self::rewriter::{Rewriter, Upgrade};
 use self::srcset::Srcset;
@@ -156,16 +160,16 @@ fn admitted(
     policy: &UpgradePolicy,
     own: Option<&HostPort<'static>>,
 ) -> Option<Upgrade> {
-    policy.admits(&scan.host()?, head.port, own).then(|| Upgrade::new(head, policy))
+    policy.admits(&scan.host()?, head.port, own).then(|| Upgrade::new(head, policy))?
 }
 
 fn upgrade_value(value: &[u8], upgrades: Vec<Upgrade>) -> Option<Vec<u8>> {
     if upgrades.is_empty() {
         return None;
     }
-    let mut out = BytesMut::with_capacity(value.len().saturating_add(upgrades.len()));
-    Source { held: &[], piece: value, start: 0 }.splice(upgrades, offset(value.len()), &mut out);
-    Some(out.into())
+    let mut out = Vec::with_capacity(value.len().saturating_add(upgrades.len()));
+    Source { held: &[], piece: value, start: 0 }.splice(upgrades.into_iter(), offset(value.len()), &mut out);
+    Some(out)
 }
 
 #[derive(Debug)]
@@ -221,6 +225,7 @@ impl Engine {
     }
 
     fn whole(mut self, page: &[u8], policy: &UpgradePolicy) -> Option<Bytes> {
+        scheme_at(page)?;
         self.read(page, policy);
         let end = self.end(policy);
         (!self.rewriter.upgrades().is_empty()).then(|| self.write(page, end))
@@ -240,7 +245,24 @@ impl Engine {
         if self.byte_order_mark == ByteOrderMark::Utf16 {
             self.tokenizer.pass(bytes.len());
         } else {
-            self.tokenizer.read(bytes, &mut self.rewriter.with(policy));
+            self.read_markup(bytes, policy);
+        }
+    }
+
+    fn read_markup(&mut self, bytes: &[u8], policy: &UpgradePolicy) {
+        let (mut at, mut scheme) = (0_usize, 0);
+        while at < bytes.len() {
+            if self.tokenizer.is_between_tags() && self.rewriter.is_in_plain_html() {
+                if scheme <= at {
+                    let next = bytes.get(at..).and_then(scheme_at);
+                    scheme = next.map_or(bytes.len(), |next| at.saturating_add(next));
+                }
+                let passed = plain(bytes.get(at..scheme).unwrap_or_default(), self.syntax);
+                self.tokenizer.pass(passed);
+                at = at.saturating_add(passed);
+            }
+            let rest = bytes.get(at..).unwrap_or_default();
+            at = at.saturating_add(self.tokenizer.read(rest, &mut self.rewriter.with(policy)));
         }
     }
 
@@ -253,14 +275,20 @@ impl Engine {
     /// Writes what is held, and then `piece`, up to `end`, with all upgrades before it. The rest is held.
     fn write(&mut self, piece: &[u8], end: u64) -> Bytes {
         let start = self.written;
-        let upgrades = self.rewriter.upgrades();
+        // Their list is kept, so that it is allocated once.
+        let mut upgrades = std::mem::take(self.rewriter.upgrades());
         upgrades.sort_unstable_by_key(|upgrade| upgrade.scheme_at);
         let ready = upgrades.partition_point(|upgrade| upgrade.scheme_at < end);
-        let upgrades: Vec<_> = upgrades.drain(..ready).collect();
         let len = distance(start, end);
-        let mut source = Source { held: &self.held, piece, start };
-        let mut out = BytesMut::with_capacity(len.saturating_add(upgrades.len()));
-        source.splice(upgrades, end, &mut out);
+        let (put, cut) = upgrades.iter().take(ready).fold((0_usize, 0_usize), |(put, cut), upgrade| {
+            let (more, less) = upgrade.lens();
+            (put.saturating_add(more), cut.saturating_add(less))
+        });
+        // `Bytes` take a `Vec` over as it is where it is full.
+        let mut out = Vec::with_capacity(len.saturating_add(put).saturating_sub(cut));
+        let source = Source { held: &self.held, piece, start };
+        source.splice(upgrades.drain(..ready), end, &mut out);
+        *self.rewriter.upgrades() = upgrades;
         if len < self.held.len() {
             self.held.drain(..len);
             self.held.extend_from_slice(piece);
@@ -270,7 +298,7 @@ impl Engine {
             self.held.extend_from_slice(piece.get(rest..).unwrap_or_default());
         }
         self.written = end;
-        out.freeze()
+        out.into()
     }
 }
 
@@ -283,29 +311,30 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Copies all up to `end`, with these upgrades, which are in order.
-    fn splice(&mut self, upgrades: Vec<Upgrade>, end: u64, out: &mut BytesMut) {
+    fn splice(&self, upgrades: impl Iterator<Item = Upgrade>, end: u64, out: &mut Vec<u8>) {
         let mut at = self.start;
         for upgrade in upgrades {
             self.copy(at, upgrade.scheme_at, out);
-            out.put_slice(b"https");
+            out.extend_from_slice(b"https");
             at = upgrade.scheme_at.saturating_add(4);
-            if let Some(edit) = upgrade.port {
-                self.copy(at, edit.start, out);
-                if let Some(port) = edit.port {
-                    out.put_slice(format!(":{port}").as_bytes());
+            if let Some((written, port)) = upgrade.port() {
+                self.copy(at, written.start, out);
+                if let Some(port) = port {
+                    // To a `Vec` nothing fails.
+                    let _ = write!(out, ":{port}");
                 }
-                at = edit.end;
+                at = written.end;
             }
         }
         self.copy(at, end, out);
     }
 
-    fn copy(&mut self, from: u64, to: u64, out: &mut BytesMut) {
+    fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
         let (from, to) = (distance(self.start, from), distance(self.start, to));
         let held = self.held.len();
-        out.put_slice(self.held.get(from.min(held)..to.min(held)).unwrap_or_default());
+        out.extend_from_slice(self.held.get(from.min(held)..to.min(held)).unwrap_or_default());
         let (from, to) = (from.saturating_sub(held), to.saturating_sub(held));
-        out.put_slice(self.piece.get(from..to).unwrap_or_default());
+        out.extend_from_slice(self.piece.get(from..to).unwrap_or_default());
     }
 }
 

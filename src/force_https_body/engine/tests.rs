@@ -74,6 +74,52 @@ fn soup() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
+/// Short pages in which a URL would change if a scheme were spelled some other way.
+fn nearly_schemes() -> impl Strategy<Value = String> {
+    let scheme = words(&[
+        "http",
+        "HTTP",
+        "hTtP",
+        "htt",
+        "&#104;ttp",
+        "ht&#116;p",
+        "ht\ntp",
+        "\\http",
+        "ht\\tp",
+        "http\0",
+        "http\n",
+        "https",
+        "httq",
+        "http;",
+        "http/",
+        "http ",
+        "\u{ff48}ttp",
+        "http\u{3a}",
+        "h&Tab;ttp",
+    ]);
+    let colon = words(&["", ":", "&#58;", "&colon;", "\\:", "\\3a ", "\\3a"]);
+    let place = words(&[
+        "<img src=",
+        "<img srcset='/a 1x, ",
+        "<p style='a:url(",
+        "<p style='@import \"",
+        "<style>a{b:url(",
+        "<style>@import '",
+        "<svg><style>a{b:url('",
+        "<link rel=icon href=",
+        "<base href=\"",
+        "<meta http-equiv=refresh content='0;url=",
+    ]);
+    (
+        place,
+        scheme,
+        colon,
+        words(&["//h/", "\\/\\/h/", "&sol;/h/"]),
+        words(&["", ">", "'>", "')</style>", "\">"]),
+    )
+        .prop_map(|(place, scheme, colon, rest, end)| format!("{place}{scheme}{colon}{rest}{end}"))
+}
+
 fn policies() -> Vec<UpgradePolicy> {
     let all = Targets::FORM_ACTION | Targets::META_REFRESH | Targets::DATA_ATTRIBUTES | Targets::LINK_ANY_REL;
     vec![UpgradePolicy::new(), UpgradePolicy::new().targets(all).max_hold(7)]
@@ -101,6 +147,35 @@ proptest! {
     }
 
     #[test]
+    fn a_page_without_a_scheme_stays_as_it_is(page in nearly_schemes()) {
+        let page = page.as_bytes();
+        prop_assume!(scheme_at(page).is_none());
+        for policy in policies() {
+            for start in [Upgrader::new, Upgrader::xhtml] {
+                let upgrader = start(policy.clone()).own_host(HostPort::parse(b"h").unwrap());
+                prop_assert_eq!(&in_pieces(upgrader, page.chunks(1), 8192), page);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_means_nothing(page in soup()) {
+        let page = page.as_bytes();
+        let policy = UpgradePolicy::new();
+        let page = &page[..scheme_at(page).unwrap_or(page.len())];
+        for syntax in [Syntax::Html, Syntax::Xml] {
+            let passed = plain(page, syntax);
+            let mut engine = Engine::new(syntax, None);
+            for byte in &page[..passed] {
+                engine.tokenizer.read(&[*byte], &mut engine.rewriter.with(&policy));
+            }
+            prop_assert!(engine.tokenizer.is_between_tags() && engine.rewriter.is_in_plain_html());
+            prop_assert!(engine.rewriter.upgrades().is_empty());
+            prop_assert_eq!(engine.rewriter.undecided_from(engine.tokenizer.position(), &policy), None);
+        }
+    }
+
+    #[test]
     fn only_schemes_change_and_only_once(page in soup()) {
         for policy in policies() {
             let once = upgrade_fragment(&page, &policy);
@@ -123,6 +198,75 @@ proptest! {
     #[test]
     fn any_bytes_pass_without_a_panic(page in prop::collection::vec(any::<u8>(), 0..64)) {
         in_pieces(Upgrader::new(Arc::new(UpgradePolicy::new())), page.chunks(3), 8192);
+    }
+}
+
+#[test]
+fn plain_tags() {
+    let passed = |page: &str| plain(page.as_bytes(), Syntax::Html);
+    for page in [
+        "",
+        "a > b",
+        "<p>",
+        "</p >",
+        "<P class=a id='b>' title=\"c'>\" hidden><br/><img src=/a/><x-y.z:w>",
+        "<style a>b{c:url(/d)}</p></styl></STYLE\n>",
+        "<span><small><table><nav><path>",
+        "<p><a\nb\tc\x0cd='e'f=g>",
+        "<p a\"b \"a'><p<a>",
+    ] {
+        assert_eq!(passed(page), page.len(), "{page}");
+    }
+    for tag in [
+        "<",
+        "<p",
+        "<p a",
+        "<p a='",
+        "<p a=b",
+        "</",
+        "</>",
+        "</3>",
+        "<!-- -->",
+        "<!a>",
+        "<?a>",
+        "<svg>",
+        "<Math>",
+        "<title>",
+        "<textarea>",
+        "<xmp>",
+        "<iframe>",
+        "<noembed>",
+        "<noframes>",
+        "<NOSCRIPT>",
+        "<script>",
+        "<plaintext>",
+        "<style>",
+        "<style>a</style",
+        "<style>a</styles>",
+        "<p =a>",
+        "<p a=>",
+        "<p a= b>",
+        "<p a =b>",
+        "<p / >",
+        "</p a",
+    ] {
+        assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");
+    }
+    assert_eq!(plain(b"<style>a</style>", Syntax::Xml), 0);
+}
+
+#[test]
+fn schemes_at_every_place() {
+    for scheme in ["http:", "HTTP&", "hTtP\\"] {
+        for len in 0..200 {
+            for at in 0..=len {
+                let page = format!("{}{scheme}{}", "p".repeat(at), "http".repeat(len - at));
+                assert_eq!(scheme_at(page.as_bytes()), Some(at));
+            }
+        }
+    }
+    for page in ["http", "https:", "htt:", "xttp:", "ht tp:", "http", "output: tp:", "http;", "hXtp:"] {
+        assert_eq!(scheme_at(page.repeat(50).as_bytes()), None, "{page}");
     }
 }
 
