@@ -117,7 +117,7 @@ impl UpgradePolicy {
             };
             own.host() == host && is_own_port
         });
-        is_own && !is_local_name(host) && !any_matches(&self.hosts.deny, host)
+        is_own && !is_local_name(host) && !self.hosts.denies(host)
     }
 }
 
@@ -169,7 +169,8 @@ impl BitOr for Targets {
 /// Hosts that are asked over https.
 ///
 /// A pattern is a host (`cdn.example`, `192.0.2.7`), or a domain with all below it (`.example.com`). What is denied is
-/// left alone whatever else is said; what is allowed is upgraded though the rule would not.
+/// left alone whatever else is said; what is allowed is upgraded though the rule would not. Names are compared in
+/// ASCII: where a pattern that is denied has an `xn--`, all hosts that a page writes in Unicode are left alone.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Hosts {
@@ -238,8 +239,14 @@ impl Hosts {
         Ok(self)
     }
 
+    /// A name in Unicode may be any that is denied in its ASCII form.
+    fn denies(&self, host: &Host<'_>) -> bool {
+        let is_unicode = matches!(host, Host::Name(name) if !name.is_ascii());
+        any_matches(&self.deny, host) || (is_unicode && self.deny.iter().any(HostPattern::is_encoded))
+    }
+
     fn admit(&self, host: &Host<'_>, own: Option<&HostPort<'static>>) -> bool {
-        if any_matches(&self.deny, host) {
+        if self.denies(host) {
             return false;
         }
         any_matches(&self.allow, host)
@@ -390,6 +397,16 @@ impl HostPattern {
         }
     }
 
+    /// Stands for a name in Unicode (RFC 5890, section 2.3.2.1).
+    fn is_encoded(&self) -> bool {
+        let name: &str = match self {
+            Self::Exactly(Host::Name(name)) => name,
+            Self::Exactly(_) => return false,
+            Self::Under(domain) => domain,
+        };
+        name.split('.').any(|label| label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--")))
+    }
+
     fn matches(&self, host: &Host<'_>) -> bool {
         match (self, host) {
             (Self::Exactly(pattern), host) => pattern == host,
@@ -480,6 +497,18 @@ mod tests {
         for other in ["h:8080", "h", "other:8443"] {
             assert_eq!(upgrade(other), "<base href=http://h:8080/>", "{other}");
         }
+    }
+
+    #[test]
+    fn denied_in_ascii_and_written_in_unicode() {
+        let page = "<img src=http://b\u{fc}cher.example/><img src=http://example/>";
+        let upgraded = |hosts| upgrade_fragment(page, &UpgradePolicy::new().hosts(hosts)).into_owned();
+        for denied in ["xn--bcher-kva.example", ".XN--bcher-kva.example"] {
+            let hosts = Hosts::upgradable().deny([denied]).unwrap();
+            assert_eq!(upgraded(hosts), page.replace("http://e", "https://e"), "{denied}");
+        }
+        assert_eq!(upgraded(Hosts::upgradable().deny(["other"]).unwrap()), page.replace("http:", "https:"));
+        assert_eq!(upgraded(Hosts::upgradable().deny([".example"]).unwrap()), page);
     }
 
     #[test]

@@ -71,8 +71,9 @@ fn behind_tag(bytes: &[u8], syntax: Syntax) -> Option<&[u8]> {
 fn behind_style(mut text: &[u8]) -> Option<&[u8]> {
     loop {
         text = text.get(memchr(b'<', text)?..)?;
-        match Tag::read(text) {
-            Some(tag) if tag.is_end_tag && tag.name.eq_ignore_ascii_case(b"style") => return tag.after(),
+        // The name of an end tag ends before the next one.
+        match text.starts_with(b"</").then(|| Tag::read(text)).flatten() {
+            Some(tag) if tag.name.eq_ignore_ascii_case(b"style") => return tag.after(),
             _ => text = text.get(1..)?,
         }
     }

@@ -258,7 +258,7 @@ impl Sink for Reading<'_> {
         let Rewriter { namespaces, scan, noscript_depth, is_text_open, syntax, .. } = &mut *self.rewriter;
         scan.waiting.clear();
         let tag = &scan.tag;
-        if tag.namespace != Namespace::Html && tag.is_styled_font {
+        if *syntax == Syntax::Html && tag.namespace != Namespace::Html && tag.is_styled_font {
             namespaces.break_out();
         }
         let content = match (*syntax, tag.namespace) {

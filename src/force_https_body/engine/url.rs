@@ -245,6 +245,9 @@ fn uncommon_host(bytes: &[u8]) -> Option<Host<'_>> {
         Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     };
+    if !is_ascii && name.chars().any(may_become_ascii) {
+        return None;
+    }
     let name = if is_ascii { name } else { Cow::Owned(name.chars().map(narrow).collect()) };
     let name = match name {
         Cow::Borrowed(name) => Cow::Borrowed(name.strip_suffix('.').unwrap_or(name)),
@@ -270,6 +273,21 @@ fn narrow(char: char) -> char {
         }
         _ => char,
     }
+}
+
+/// What browsers drop, or map to ASCII, and [`narrow`] does not (UTS 46): a name with it may be any other.
+fn may_become_ascii(char: char) -> bool {
+    matches!(char,
+        '\u{aa}'..='\u{b3}' | '\u{b9}'..='\u{ba}' | '\u{132}'..='\u{133}' | '\u{17f}' | '\u{1c7}'..='\u{1cc}'
+        | '\u{1f1}'..='\u{1f3}' | '\u{2b0}'..='\u{2b8}' | '\u{2e1}'..='\u{2e3}' | '\u{34f}' | '\u{37e}'
+        | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{1d2c}'..='\u{1dbb}'
+        | '\u{1fef}' | '\u{200b}' | '\u{203c}' | '\u{2060}'..='\u{213b}' | '\u{2145}'..='\u{217f}'
+        | '\u{2460}'..='\u{24ea}' | '\u{2a75}'..='\u{2a76}' | '\u{2c7c}'..='\u{2c7d}' | '\u{3164}'
+        | '\u{3250}'..='\u{33ff}' | '\u{a7f1}'..='\u{a7f4}' | '\u{fb00}'..='\u{fb06}' | '\u{fb29}'
+        | '\u{fe00}'..='\u{fe69}' | '\u{feff}' | '\u{ffa0}' | '\u{107a5}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1ccd6}'..='\u{1ccf9}' | '\u{1d173}'..='\u{1d17a}' | '\u{1d400}'..='\u{1d7ff}' | '\u{1df95}'
+        | '\u{1f101}'..='\u{1f190}' | '\u{1fbf0}'..='\u{1fbf9}' | '\u{e0100}'..='\u{e01ef}'
+    )
 }
 
 fn is_number(label: &str) -> bool {
@@ -320,6 +338,17 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "idn")]
+    #[test]
+    fn knows_each_character_that_becomes_ascii() {
+        for char in ('\u{80}'..=char::MAX).filter(|char| narrow(*char) == *char) {
+            let name = format!("a{char}b");
+            let ascii = idna::domain_to_ascii_cow(name.as_bytes(), idna::AsciiDenyList::URL);
+            let becomes_ascii = ascii.is_ok_and(|ascii| !ascii.contains("xn--"));
+            assert!(!becomes_ascii || may_become_ascii(char), "{char:?}");
+        }
+    }
+
     fn head(text: &str) -> Option<(Head, String)> {
         let mut scan = UrlScan::default();
         scan.begin();
@@ -367,7 +396,10 @@ mod tests {
             ("http://127.0.0.\u{1d7cf}/", "no host"),
             ("http://\u{b9}27.0.0.1/", "no host"),
             ("http://\u{200b}localhost/", "no host"),
-            ("http://\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}/", "\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}"),
+            (
+                "http://\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}/",
+                "\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}",
+            ),
         ] {
             assert_eq!(host_of(url).as_deref(), Some(host), "{url}");
         }

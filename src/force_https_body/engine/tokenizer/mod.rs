@@ -163,11 +163,18 @@ impl Tokenizer {
     /// Reads some of `bytes`, up to where [`is_between_tags`](Self::is_between_tags) holds, and says how many.
     pub(super) fn read<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> usize {
         let mut rest = bytes;
+        // What follows the next `<` that was looked for.
+        let mut behind = bytes.len();
         while let Some(byte) = rest.first() {
             let window = match self.noscript {
                 None => rest,
                 // Its end tag begins at the next `<`.
-                Some(0) if *byte != b'<' => up_to(rest, memchr(b'<', rest)),
+                Some(0) if *byte != b'<' => {
+                    if rest.len() <= behind {
+                        behind = rest.len().saturating_sub(up_to(rest, memchr(b'<', rest)).len());
+                    }
+                    up_to(rest, rest.len().checked_sub(behind))
+                }
                 Some(_) => {
                     self.look_for_noscript_end(*byte, sink);
                     rest.get(..1).unwrap_or_default()
@@ -251,7 +258,9 @@ impl Tokenizer {
             }
             State::BeforeAttributeName => match (self.part(rest, sink), byte) {
                 (Some(len), _) => len,
-                (None, byte) if byte.is_ascii_whitespace() => 1,
+                (None, byte) if byte.is_ascii_whitespace() => {
+                    up_to(rest, rest.iter().position(|byte| !byte.is_ascii_whitespace())).len()
+                }
                 (None, b'/' | b'>') => self.again(State::AfterAttributeName),
                 (None, _) => {
                     // A `=` in this place is the first byte of the name.

@@ -20,8 +20,10 @@ impl<'a> Tag<'a> {
             [b'<', bytes @ ..] => (false, bytes),
             _ => return None,
         };
+        // Before the end is looked for, which may be far.
+        bytes.first().filter(|byte| byte.is_ascii_alphabetic())?;
         let (name, rest) = bytes.split_at_checked(bytes.iter().position(|byte| ends_tag_name(*byte))?)?;
-        name.first()?.is_ascii_alphabetic().then_some(Self { is_end_tag, name, rest })
+        Some(Self { is_end_tag, name, rest })
     }
 
     /// What follows the tag.
