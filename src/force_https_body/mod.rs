@@ -68,7 +68,8 @@
 //! head is looked at. There are no errors but those of the inner body.
 //!
 //! Not found are URLs whose letters `http` are written as references or broken by line ends, that CSS spells with
-//! escapes, and those that scripts make. `srcdoc` is left alone too: it is a page within an attribute, which would have
+//! escapes, `url(..)` in presentation attributes of SVG (`filter`, `mask`), elements of XHTML with a prefix
+//! (`svg:image`), and what scripts make. An encoding that only a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have
 //! to be decoded and encoded again to be changed. Browsers pass
 //! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests) on to it (Upgrade Insecure Requests,
 //! "Policy Inheritance"), and a template can give what it puts there to [`upgrade_fragment`] first.
@@ -435,6 +436,57 @@ mod tests {
         assert_eq!(parts.headers["content-length"], "20");
         assert_eq!(parts.headers["content-security-policy"], "upgrade-insecure-requests");
         assert!(!parts.headers.contains_key("accept-ranges"));
+    }
+
+    #[tokio::test]
+    async fn the_same_layer_twice() {
+        let lines = [
+            ("etag", "\"a\""),
+            ("link", "<http://h/>; rel=preload"),
+            ("content-length", "19"),
+            ("vary", "accept"),
+        ];
+        for method in [Method::GET, Method::HEAD] {
+            let secure = secure().upgrade_insecure_requests().request_identity();
+            let ask = || {
+                let mut request = request(&[]);
+                *request.method_mut() = method.clone();
+                request.extensions_mut().insert(Proxied::new(Outcome::Direct, Scheme::Https));
+                request
+            };
+            let once = serve(secure.clone(), ask(), &lines).await;
+            let service = ServiceBuilder::new().layer(secure.clone()).layer(secure).service_fn(
+                |_: Request<()>| async move {
+                    let mut response = Response::builder().header("content-type", "text/html");
+                    for (name, value) in lines {
+                        response = response.header(name, value);
+                    }
+                    Ok::<_, Infallible>(response.body(Full::<Bytes>::from(PAGE)).unwrap())
+                },
+            );
+            let (parts, body) = service.oneshot(ask()).await.unwrap().into_parts();
+            assert_eq!(parts.headers, once.0.headers, "{method}");
+            assert_eq!(body.collect().await.unwrap().to_bytes(), once.1, "{method}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_transform_wherever_it_stands() {
+        for lines in [
+            &[("cache-control", "a=\"b, no-transform")][..],
+            &[("cache-control", "public"), ("cache-control", "\tNO-TRANSFORM=1")],
+            &[("cache-control", ",,no-transform ,")],
+        ] {
+            assert_eq!(serve(secure(), request(&[]), lines).await.1, PAGE, "{lines:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_content_length_that_lies() {
+        for len in ["0", "18", "99999999999999999999", "x"] {
+            let (parts, body, _) = serve(secure(), request(&[]), &[("content-length", len)]).await;
+            assert_eq!((&*parts.headers["content-length"].as_bytes(), body.len()), (&b"20"[..], 20));
+        }
     }
 
     /// It says that it has ended, and not that it has no bytes.

@@ -74,7 +74,8 @@ impl UpgradePolicy {
     }
 
     /// Is told of each URL of the page that is upgraded, or would be: for finding the templates that still write
-    /// `http://`. `Link` fields are not told.
+    /// `http://`. `Link` fields are not told. It runs where the body is polled: keep it short; a panic of it is one of
+    /// the body, or of the response future.
     pub fn on_rewrite(self, on_rewrite: fn(&Rewrite<'_>)) -> Self {
         Self { on_rewrite: Some(on_rewrite), ..self }
     }

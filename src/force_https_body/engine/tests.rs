@@ -606,6 +606,18 @@ fn no_font_ends_the_svg_of_xhtml() {
     assert_eq!(String::from_utf8(out).unwrap(), page.replace("http:", "https:"));
 }
 
+#[test]
+fn what_is_not_found() {
+    for page in [
+        "<svg><g filter='url(http://h/#f)' mask=\"url('http://h/')\"/></svg>",
+        "<iframe srcdoc='<img src=http://h/>'>",
+    ] {
+        assert_eq!(upgrade(page), page);
+    }
+    let page = "<svg:svg><svg:image href='http://h/'/></svg:svg>";
+    assert_eq!(in_pieces(Upgrader::xhtml(UpgradePolicy::new()), [page.as_bytes()], 0), page.as_bytes());
+}
+
 /// Floods of one thing, in one piece.
 #[test]
 fn time_grows_as_the_page_does() {
