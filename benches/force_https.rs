@@ -9,6 +9,8 @@ mod support;
 
 #[path = "force_https/corpus.rs"]
 mod corpus;
+#[path = "../tests/common/floods.rs"]
+mod floods;
 #[path = "force_https/lol.rs"]
 mod lol;
 
@@ -31,6 +33,7 @@ use tower_proxied::force_https_body::{
     ForceHttpsBody, ForceHttpsBodyLayer, UpgradePolicy, Upgrader, upgrade_fragment,
 };
 
+use self::floods::{FLOODS, flood};
 use self::support::{interleaved, is_wanted};
 
 fn main() {
@@ -63,6 +66,7 @@ fn main() {
     for (kind, pages) in &kinds {
         clean_pages(kind, pages);
     }
+    growth();
     set_up();
 }
 
@@ -224,5 +228,28 @@ fn ask(service: &RefCell<ForceHttpsBody<Pages>>, page: &Bytes) -> Bytes {
     match Pin::new(&mut body).poll_frame(&mut context) {
         Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap(),
         _ => panic!("no page"),
+    }
+}
+
+/// Twice the flood must take twice the time.
+fn growth() {
+    let policy = Arc::new(UpgradePolicy::new());
+    let mut worst: Vec<_> = FLOODS
+        .iter()
+        .map(|shape| {
+            let pages = [1 << 16, 1 << 17].map(|len| Bytes::from(flood(*shape, len)));
+            let run = |page: &Bytes| {
+                let mut upgrader = Upgrader::new(Arc::clone(&policy));
+                black_box(upgrader.push(page.clone()));
+                black_box(upgrader.finish());
+            };
+            let [half, whole] = interleaved([&|| run(&pages[0]), &|| run(&pages[1])]);
+            (whole / half, pages[1].len() as f64 / whole * 1e3, shape)
+        })
+        .collect();
+    worst.sort_by(|a, b| b.0.total_cmp(&a.0));
+    println!("\n128 KiB of a flood beside 64 KiB in the same rounds, the worst of {}", worst.len());
+    for (times, speed, (start, again)) in worst.iter().take(5) {
+        println!("{times:.2} times as long, {speed:.0} MB/s: {again:?} behind {start:?}");
     }
 }

@@ -48,6 +48,12 @@ fn main() {
             (header::SET_COOKIE, "lang=en; Path=/; Max-Age=31536000"),
         ],
     );
+    println!("\n1,000 links that climb: each must cost the same, however deep the page stands");
+    let links: &'static str = vec!["<../x>"; 1000].join(", ").leak();
+    for depth in [1, 100, 10_000] {
+        let lines = vec![(header::LINK, links)].leak();
+        row(&format!("{depth} folders deep"), &format!("/webapps/{}", "a/".repeat(depth)), lines);
+    }
 }
 
 fn row(name: &str, target: &str, lines: Lines) {

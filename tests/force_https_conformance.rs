@@ -24,6 +24,8 @@ use self::twin::{OWN_HOST, Urls};
 mod corpus;
 #[path = "force_https_conformance/dom.rs"]
 mod dom;
+#[path = "common/floods.rs"]
+mod floods;
 #[path = "force_https_conformance/lol.rs"]
 mod lol;
 #[path = "force_https_conformance/pages.rs"]
@@ -240,4 +242,14 @@ fn an_image_in_the_title_of_an_svg_is_an_img() {
         assert_eq!(upgrade(html(), [start, rest]), expected, "cut at {at}");
     }
     assert_eq!(upgrade(html(), page.as_bytes().chunks(1)), expected);
+}
+
+/// The tokenizer reads runs at once, and finds the same in single bytes. How time grows with these pages is in
+/// `benches/force_https.rs`.
+#[test]
+fn floods_come_out_as_byte_by_byte() {
+    for flood in floods::FLOODS {
+        let page = floods::flood(*flood, 1 << 14);
+        assert_eq!(upgrade(html(), [&*page]), upgrade(html(), page.chunks(1)), "{flood:?}");
+    }
 }

@@ -192,14 +192,12 @@ fn all_lines_and_only_the_fields_that_were_asked_for() {
     assert_eq!(lines.iter().map(|line| line.is_sensitive()).collect::<Vec<_>>(), [false, true]);
 }
 
-/// Ten thousand references from a page as deep as a URI may be: what each costs must not depend on the page.
+/// What each costs must not depend on the page: else this takes minutes, and the bench shows it.
 #[test]
 fn many_climbing_links_below_a_long_path() {
     let deep = format!("/app/{}", "a/".repeat(30_000));
     let links = vec!["<../x>"; 10_000].join(", ");
-    let started = std::time::Instant::now();
     assert_eq!(rewritten(&keeps(), &deep, "link", &links), links);
-    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 /// As the inner service sees it.

@@ -1,0 +1,46 @@
+//! What an attacker fills a page with: how it starts, and what comes then again and again.
+
+pub(crate) const FLOODS: &[(&str, &str)] = &[
+    ("", "<"),
+    ("", "<a"),
+    ("", "</"),
+    ("", "<!--"),
+    ("", "<style>"),
+    ("", "<noscript>"),
+    ("", "http:<a "),
+    ("<style>", "<"),
+    ("<style>", "<a"),
+    ("<style>", "</s"),
+    ("<style>", "</style"),
+    ("<style>", "</style "),
+    ("<style>", "</a"),
+    ("<style>", "url("),
+    ("<style>", "url('"),
+    ("<style>", "a("),
+    ("<style>", "aaaa"),
+    ("<style>", "@"),
+    ("<style>", "\\"),
+    ("<title>", "</t"),
+    ("<script>", "<!--<script "),
+    ("<noscript>", "</noscrip"),
+    ("<noscript><img ", "a= "),
+    ("<noscript><!--", "--"),
+    ("<noscript>", "<"),
+    ("<svg><![CDATA[", "]"),
+    ("<img", " "),
+    ("<img ", "/"),
+    ("<img ", "a"),
+    ("<img ", "a "),
+    ("<img ", "a  ="),
+    ("<img ", "a='"),
+    ("<img src=", "&"),
+    ("<img src='http:", "/"),
+    ("<img src='http://", "&#"),
+    ("<img srcset='", "http://h/ 1x,"),
+    ("<link ", "href=http://h/ imagesrcset=http://h/ "),
+    ("<link imagesrcset='", "http://h/ 1x,"),
+];
+
+pub(crate) fn flood((start, again): (&str, &str), len: usize) -> Vec<u8> {
+    [start, &again.repeat(len / again.len())].concat().into_bytes()
+}
