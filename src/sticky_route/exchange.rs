@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
+use http::{HeaderValue, Response, StatusCode, header, request};
 
 use super::body::InFlight;
-use super::cookie::{Reading, keep_from_shared_caches};
+use super::cookie::{Pin, Reading};
 use super::failover::Phase;
 use super::pool::{Entry, Picked, pick, pick_in_place_of, take_pinned};
 use super::service::Shared;
@@ -15,7 +15,7 @@ use crate::refusal::{Caller, Refusal, RefusalKind};
 /// One request on its way to members.
 pub(super) struct Exchange<S> {
     pub(super) shared: Arc<Shared<S>>,
-    pinned: Option<(Arc<Entry<S>>, bool)>,
+    pinned: Option<(Arc<Entry<S>>, Pin)>,
     /// Of a request without a pin.
     unpinned: Outcome,
     may_insert: bool,
@@ -37,7 +37,7 @@ impl<S> Exchange<S> {
         let snapshot = shared.snapshot.load();
         let is_in_scope = cookie.is_in_scope(parts);
         let reading = if is_in_scope {
-            cookie.read(&parts.headers, &snapshot, |entry| entry.state.takes_pinned(now))
+            cookie.read(parts, &snapshot, |entry| entry.state.takes_pinned(now))
         } else {
             Reading::Absent
         };
@@ -46,6 +46,7 @@ impl<S> Exchange<S> {
             _ if !is_in_scope => Outcome::OutOfScope,
             Reading::Absent if cookie.is_written() => Outcome::New,
             Reading::Absent => Outcome::Absent,
+            Reading::Expired => Outcome::Expired,
             _ if cookie.is_own() => Outcome::Unknown,
             _ => Outcome::NoRoute,
         };
@@ -61,7 +62,7 @@ impl<S> Exchange<S> {
             attempts: 1,
         };
         let mut picked;
-        if let Reading::Pinned(entry, is_current) = reading {
+        if let Reading::Pinned(entry, pin) = reading {
             picked = take_pinned(shared.balance, &shared.turns, &snapshot, &entry, now);
             if picked.is_none()
                 && let Some(until) = shared.wait_for(&entry, now)
@@ -70,7 +71,7 @@ impl<S> Exchange<S> {
             }
             picked =
                 picked.or_else(|| pick_in_place_of(&entry, shared.balance, &shared.turns, &snapshot, now));
-            exchange.pinned = Some((entry, is_current));
+            exchange.pinned = Some((entry, pin));
         } else {
             picked = pick(shared.balance, &shared.turns, &snapshot, &[], now);
         }
@@ -146,14 +147,16 @@ impl<S> Exchange<S> {
         let headers = response.headers_mut();
         let is_ended = shared.cookie.is_own() && shared.cookie.drop_set_by_member(headers);
         let may_pin = may_insert && !is_ended && !is_failure;
+        let mut first = None;
         let outcome = match pinned {
             None => {
                 shared.cookie.append_route(headers, &entry.route);
                 unpinned
             }
-            Some((pinned, is_current)) if pinned.route == entry.route => {
+            Some((pinned, pin)) if pinned.route == entry.route => {
                 shared.cookie.append_route(headers, &entry.route);
-                if is_current { Outcome::Hit } else { Outcome::HitReissue }
+                first = pin.first;
+                if pin.is_current { Outcome::Hit } else { Outcome::HitReissue }
             }
             Some((pinned, _)) if shared.failover.keeps_pin => {
                 shared.cookie.append_route(headers, &pinned.route);
@@ -163,10 +166,12 @@ impl<S> Exchange<S> {
             Some(_) if may_pin || shared.cookie.append_route(headers, &entry.route) => Outcome::Repinned,
             Some(_) => Outcome::Detour,
         };
-        let is_named =
-            matches!(outcome, Outcome::New | Outcome::Unknown | Outcome::HitReissue | Outcome::Repinned);
+        let is_named = matches!(
+            outcome,
+            Outcome::New | Outcome::Unknown | Outcome::Expired | Outcome::HitReissue | Outcome::Repinned
+        );
         if may_pin && is_named {
-            issue(headers, &entry, is_secure);
+            shared.cookie.issue(headers, &entry, is_secure, first);
         }
         let route = Some(entry.route.clone());
         response.extensions_mut().insert(Decision { route, outcome, attempts });
@@ -177,12 +182,6 @@ impl<S> Exchange<S> {
 /// A layer around the member refused: this tells nothing about the member.
 fn is_refusal<R>(response: &Response<R>) -> bool {
     response.extensions().get::<Refusal>().is_some()
-}
-
-fn issue<S>(headers: &mut HeaderMap, entry: &Entry<S>, is_secure: bool) {
-    let Some([http, https]) = &entry.issued else { return };
-    headers.append(header::SET_COOKIE, if is_secure { https.clone() } else { http.clone() });
-    keep_from_shared_caches(headers);
 }
 
 /// A request that no member gets.
