@@ -18,6 +18,7 @@ pub(super) struct Exchange<S> {
     pinned: Option<(Arc<Entry<S>>, Pin)>,
     /// Of a request without a pin.
     unpinned: Outcome,
+    may_write: bool,
     may_insert: bool,
     is_secure: bool,
     pub(super) is_idempotent: bool,
@@ -54,7 +55,8 @@ impl<S> Exchange<S> {
             shared: shared.clone(),
             pinned: None,
             unpinned,
-            may_insert: is_in_scope && cookie.is_own() && cookie.is_inserted_on(&parts.method),
+            may_write: is_in_scope && cookie.is_own(),
+            may_insert: cookie.is_inserted_on(&parts.method),
             is_secure: parts.extensions.get::<Proxied>().is_some_and(Proxied::is_secure),
             is_idempotent: parts.method.is_idempotent(),
             taken: None,
@@ -140,13 +142,14 @@ impl<S> Exchange<S> {
 
     /// The member answered: names it to the client where need be.
     pub(super) fn finish<R>(self, mut response: Response<R>) -> Response<InFlight<R>> {
-        let Self { shared, pinned, unpinned, may_insert, is_secure, taken, attempts, .. } = self;
+        let Self { shared, pinned, unpinned, may_write, may_insert, is_secure, taken, attempts, .. } = self;
         let Some((entry, attempt)) = taken else { return response.map(|body| InFlight::new(body, None)) };
         let status = response.status();
         let is_failure = shared.failover.is_failure(status) || is_refusal(&response);
         let headers = response.headers_mut();
         let is_ended = shared.cookie.is_own() && shared.cookie.drop_set_by_member(headers);
-        let may_pin = may_insert && !is_ended && !is_failure;
+        let may_write = may_write && !is_ended && !is_failure;
+        let may_pin = may_write && may_insert;
         let mut first = None;
         let outcome = match pinned {
             None => {
@@ -166,11 +169,13 @@ impl<S> Exchange<S> {
             Some(_) if may_pin || shared.cookie.append_route(headers, &entry.route) => Outcome::Repinned,
             Some(_) => Outcome::Detour,
         };
-        let is_named = matches!(
-            outcome,
-            Outcome::New | Outcome::Unknown | Outcome::Expired | Outcome::HitReissue | Outcome::Repinned
-        );
-        if may_pin && is_named {
+        let is_named = match outcome {
+            Outcome::New | Outcome::Unknown | Outcome::Expired | Outcome::Repinned => may_pin,
+            // The client is pinned already, whatever the method.
+            Outcome::HitReissue => may_write,
+            _ => false,
+        };
+        if is_named {
             shared.cookie.issue(headers, &entry, is_secure, first);
         }
         let route = Some(entry.route.clone());

@@ -253,7 +253,7 @@ impl RouteCookie {
         self
     }
 
-    /// Pins only clients that come with one of these methods. All unless said.
+    /// Pins only clients that come with one of these methods. All unless said. A pin is renewed with any.
     pub fn insert_on<I: IntoIterator<Item = Method>>(mut self, methods: I) -> Self {
         self.insert_on = methods.into_iter().collect();
         self
@@ -400,6 +400,9 @@ impl RouteCookie {
 pub enum Secure {
     /// Where the client came by https, as [`Proxied::is_secure`](crate::Proxied::is_secure) says. Without
     /// [`ForwardedFor`](crate::ForwardedFor) outside nobody says so.
+    ///
+    /// A browser that got the cookie by https takes none of the same name by http. Where one host answers both, give
+    /// each a pool, and so a cookie, of its own name; or [`Secure::Never`].
     Auto,
     /// Always.
     Always,
