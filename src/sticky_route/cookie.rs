@@ -64,7 +64,7 @@ pub(super) struct Pins {
 impl Cookie {
     pub(super) fn new(config: RouteCookie, carrier: Carrier, limits: Limits, pool: &str) -> Self {
         Self {
-            attributes: config.attributes(),
+            attributes: config.attributes.lines(),
             carrier,
             limits,
             pool: pool.into(),
@@ -112,7 +112,7 @@ impl Cookie {
     }
 
     pub(super) fn is_in_scope(&self, parts: &request::Parts) -> bool {
-        wire::cookie::path_matches(self.config.path.as_bytes(), parts.uri.path().as_bytes())
+        wire::cookie::path_matches(self.config.attributes.path.as_bytes(), parts.uri.path().as_bytes())
     }
 
     pub(super) fn is_inserted_on(&self, method: &Method) -> bool {

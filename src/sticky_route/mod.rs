@@ -163,6 +163,7 @@
 //! # }
 //! ```
 
+mod attributes;
 mod body;
 mod builder;
 mod cookie;
@@ -177,13 +178,14 @@ mod token;
 
 use std::fmt;
 
+pub use self::attributes::{SameSite, Secure};
 pub use self::body::{InFlight, RequestBody};
 use self::builder::Problem;
 pub use self::builder::{BuildError, Builder, Stickiness};
 pub use self::failover::{Failover, Phase};
 pub use self::future::ResponseFuture;
 pub use self::pool::{Balance, Member, MemberStatus, Membership, Role, Route, State, UnknownRoute};
-pub use self::route_cookie::{RouteCookie, SameSite, Secure};
+pub use self::route_cookie::RouteCookie;
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
 pub use self::service::StickyRoute;
 

@@ -1,13 +1,12 @@
-use std::str::FromStr;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
 
+use super::attributes::{Attributes, SameSite, Secure};
 use super::cookie::Cookie;
 use super::token::{Key, Limits};
 use super::{BuildError, Problem};
 use crate::wire::cookie::{is_name, is_value};
-use crate::wire::host::Host;
 use crate::wire::name::{is_forwarding, is_identity};
 use crate::wire::parameter;
 
@@ -55,12 +54,7 @@ pub struct RouteCookie {
     max_idle: Option<Duration>,
     max_life: Option<Duration>,
     pub(super) other_routes: Vec<Box<str>>,
-    pub(super) path: Box<str>,
-    domain: Option<Box<str>>,
-    same_site: SameSite,
-    secure: Secure,
-    is_partitioned: bool,
-    max_age: Option<Duration>,
+    pub(super) attributes: Attributes,
     pub(super) insert_on: Vec<Method>,
     pub(super) accepts_plain: bool,
     pub(super) keeps_ended: bool,
@@ -131,6 +125,33 @@ impl RouteCookie {
     /// The route is what follows the **last** separator, if it is a member's; nothing else is ever cut.
     /// A cookie that the application deletes is left alone. Where two pools are in front of one application, name each
     /// other's routes in [`other_routes`](Self::other_routes).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceExt, service_fn};
+    /// use tower_proxied::sticky_route::{Member, RequestBody, RouteCookie, StickyRoute};
+    ///
+    /// async fn application(request: Request<RequestBody<()>>) -> Result<Response<()>, http::Error> {
+    ///     assert_eq!(request.headers()["cookie"], "sessionid=s.1; x=1");
+    ///     Response::builder().header("set-cookie", "sessionid=s.2; HttpOnly").body(())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sticky = StickyRoute::builder("http")
+    ///     .member(Member::new("http-1", service_fn(application)))
+    ///     .cookie(RouteCookie::managed_suffix("sessionid", '.').other_routes(["https-1"]))
+    ///     .build()?;
+    /// for cookie in ["sessionid=s.1.http-1; x=1", "sessionid=s.1.https-1; x=1"] {
+    ///     let request = Request::builder().header("cookie", cookie).body(())?;
+    ///     let response = sticky.clone().oneshot(request).await?;
+    ///     assert_eq!(response.headers()["set-cookie"], "sessionid=s.2.http-1; HttpOnly");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn managed_suffix(name: &str, separator: char) -> Self {
         Self::of(Kind::ManagedSuffix(separator), Some(name))
     }
@@ -157,37 +178,37 @@ impl RouteCookie {
 
     /// `Path`, as it stands in a URL: `/a%20b` for a folder with a blank. `/` unless said. Requests for other paths are balanced and not pinned.
     pub fn path(mut self, path: &str) -> Self {
-        self.path = path.into();
+        self.attributes.path = path.into();
         self
     }
 
     /// `Domain`: a host, without scheme or port. None unless said: the cookie is for the asked host alone.
     pub fn domain(mut self, domain: &str) -> Self {
-        self.domain = Some(domain.into());
+        self.attributes.domain = Some(domain.into());
         self
     }
 
     /// `SameSite`. [`SameSite::Lax`] unless said.
     pub fn same_site(mut self, same_site: SameSite) -> Self {
-        self.same_site = same_site;
+        self.attributes.same_site = same_site;
         self
     }
 
     /// `Secure`. [`Secure::Auto`] unless said.
     pub fn secure(mut self, secure: Secure) -> Self {
-        self.secure = secure;
+        self.attributes.secure = secure;
         self
     }
 
     /// `Partitioned`: one cookie jar for each embedding site (CHIPS). Wants [`Secure::Always`].
     pub fn partitioned(mut self) -> Self {
-        self.is_partitioned = true;
+        self.attributes.is_partitioned = true;
         self
     }
 
     /// `Max-Age`, in seconds. Without it the cookie lives as long as the browser session.
     pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = Some(max_age);
+        self.attributes.max_age = Some(max_age);
         self
     }
 
@@ -200,6 +221,42 @@ impl RouteCookie {
     /// several front ends read them. A date more than a day ahead is void; void and missing dates exceed no limit and
     /// are renewed: neither a new limit nor a clock that is set right logs anybody out. So a client that kept a cookie
     /// from before the limit can come with it as long as its key is there.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use http::{Request, Response};
+    /// use tower::{ServiceExt, service_fn};
+    /// use tower_proxied::sticky_route::{Decision, Member, Outcome, RequestBody, RouteCookie, StickyRoute};
+    ///
+    /// async fn hello(_: Request<RequestBody<()>>) -> Result<Response<()>, std::io::Error> {
+    ///     Ok(Response::new(()))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = Arc::new(AtomicU64::new(1_700_000_000));
+    /// let now = clock.clone();
+    /// let sticky = StickyRoute::builder("shop")
+    ///     .member(Member::new("http-1", service_fn(hello)))
+    ///     .cookie(RouteCookie::opaque([[42; 32]]).max_idle(Duration::from_secs(1800)))
+    ///     .wall_clock(move || UNIX_EPOCH + Duration::from_secs(now.load(Relaxed)))
+    ///     .build()?;
+    /// let first = sticky.clone().oneshot(Request::new(())).await?;
+    /// let pin = first.headers()["set-cookie"].to_str()?.split(';').next().unwrap_or_default();
+    /// for (seconds, outcome) in [(20, Outcome::Hit), (20, Outcome::HitReissue), (1800, Outcome::Expired)] {
+    ///     clock.fetch_add(seconds, Relaxed);
+    ///     let request = Request::builder().header("cookie", pin).body(())?;
+    ///     let response = sticky.clone().oneshot(request).await?;
+    ///     assert_eq!(response.extensions().get::<Decision>().map(Decision::outcome), Some(outcome));
+    ///     assert_eq!(response.headers().contains_key("set-cookie"), outcome != Outcome::Hit);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_idle(mut self, max_idle: Duration) -> Self {
         self.max_idle = Some(max_idle);
         self
@@ -218,6 +275,32 @@ impl RouteCookie {
     /// For [`opaque`](Self::opaque) and [`plain`](Self::plain). All holds that is said of cookies, except for name and
     /// attributes: the member sees no such header, one that it sets is taken out, and with
     /// [`let_members_end_it`](Self::let_members_end_it) an empty one goes out.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceExt, service_fn};
+    /// use tower_proxied::sticky_route::{Member, RequestBody, RouteCookie, StickyRoute};
+    ///
+    /// async fn api(request: Request<RequestBody<()>>) -> Result<Response<()>, std::io::Error> {
+    ///     assert!(!request.headers().contains_key("x-route"), "the pin is not for the application");
+    ///     Ok(Response::new(()))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sticky = StickyRoute::builder("api")
+    ///     .member(Member::new("http-1", service_fn(api)))
+    ///     .cookie(RouteCookie::opaque([[42; 32]]).in_header("x-route"))
+    ///     .build()?;
+    /// let first = sticky.clone().oneshot(Request::new(())).await?;
+    /// assert!(!first.headers().contains_key("set-cookie"));
+    /// let request = Request::builder().header("x-route", &first.headers()["x-route"]).body(())?;
+    /// assert!(!sticky.oneshot(request).await?.headers().contains_key("x-route"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn in_header(mut self, name: &str) -> Self {
         self.header = Some(name.into());
         self
@@ -229,6 +312,35 @@ impl RouteCookie {
     ///
     /// Off unless said: a link chooses the member of whoever follows it. For [`suffix`](Self::suffix) and
     /// [`whole_value`](Self::whole_value).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{ServiceExt, service_fn};
+    /// use tower_proxied::sticky_route::{Decision, Member, Outcome, RequestBody, RouteCookie, StickyRoute};
+    ///
+    /// async fn hello(_: Request<RequestBody<()>>) -> Result<Response<()>, std::io::Error> {
+    ///     Ok(Response::new(()))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sticky = StickyRoute::builder("java")
+    ///     .member(Member::new("http-1", service_fn(hello)))
+    ///     .cookie(RouteCookie::suffix("JSESSIONID", '.').or_url_parameter("jsessionid"))
+    ///     .build()?;
+    /// for (uri, outcome) in [
+    ///     ("/app;jsessionid=abc.http-1", Outcome::Hit),
+    ///     ("/app?jsessionid=abc.http-1", Outcome::Hit),
+    ///     ("/app?myjsessionid=abc.http-1", Outcome::Absent),
+    /// ] {
+    ///     let response = sticky.clone().oneshot(Request::get(uri).body(())?).await?;
+    ///     assert_eq!(response.extensions().get::<Decision>().map(Decision::outcome), Some(outcome));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn or_url_parameter(mut self, name: &str) -> Self {
         self.url_parameter = Some((name.into(), Turn::AfterCookie));
         self
@@ -281,12 +393,7 @@ impl RouteCookie {
             max_idle: None,
             max_life: None,
             other_routes: Vec::new(),
-            path: "/".into(),
-            domain: None,
-            same_site: SameSite::Lax,
-            secure: Secure::Auto,
-            is_partitioned: false,
-            max_age: None,
+            attributes: Attributes::default(),
             insert_on: Vec::new(),
             accepts_plain: false,
             keeps_ended: false,
@@ -303,27 +410,7 @@ impl RouteCookie {
         {
             return Err(Problem::Separator.of(&separator.to_string()));
         }
-        if !is_path(&self.path) {
-            return Err(Problem::CookiePath.of(&self.path));
-        }
-        if let Some(domain) = self.domain.as_deref().filter(|domain| !is_domain(domain)) {
-            return Err(Problem::CookieDomain.of(domain));
-        }
-        let is_always_secure = self.secure == Secure::Always;
-        let starts_with =
-            |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-        if starts_with("__Host-") && (!is_always_secure || self.domain.is_some() || *self.path != *"/") {
-            return Err(Problem::HostPrefix.of(&name));
-        }
-        if starts_with("__Secure-") && !is_always_secure {
-            return Err(Problem::SecurePrefix.of(&name));
-        }
-        if self.is_partitioned && !is_always_secure {
-            return Err(Problem::Partitioned.of(&name));
-        }
-        if self.same_site == SameSite::None && !is_always_secure {
-            return Err(Problem::SameSiteNone.of(&name));
-        }
+        self.attributes.check(&name)?;
         if let Kind::Opaque(keys) = &self.kind {
             if keys.is_empty() {
                 return Err(Problem::NoKey.of(&name));
@@ -367,84 +454,6 @@ impl RouteCookie {
             && !is_identity(&header)
             && !OF_HTTP.contains(&header.as_str());
         is_free.then_some(Carrier::Header(header))
-    }
-
-    /// For http and for https.
-    pub(super) fn attributes(&self) -> [String; 2] {
-        [false, true].map(|is_https| {
-            let mut attributes = format!("; Path={}", self.path);
-            if let Some(domain) = &self.domain {
-                attributes.push_str("; Domain=");
-                attributes.push_str(domain);
-            }
-            attributes.push_str("; HttpOnly; SameSite=");
-            attributes.push_str(self.same_site.as_str());
-            if self.secure == Secure::Always || (self.secure == Secure::Auto && is_https) {
-                attributes.push_str("; Secure");
-            }
-            if self.is_partitioned {
-                attributes.push_str("; Partitioned");
-            }
-            if let Some(max_age) = self.max_age {
-                attributes.push_str("; Max-Age=");
-                attributes.push_str(&max_age.as_secs().to_string());
-            }
-            attributes
-        })
-    }
-}
-
-/// When the cookie is `Secure`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Secure {
-    /// Where the client came by https, as [`Proxied::is_secure`](crate::Proxied::is_secure) says. Without
-    /// [`ForwardedFor`](crate::ForwardedFor) outside nobody says so.
-    ///
-    /// A browser that got the cookie by https takes none of the same name by http. Where one host answers both, give
-    /// each a pool, and so a cookie, of its own name; or [`Secure::Never`].
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// Whether requests from other sites carry the cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SameSite {
-    /// No request from another site does.
-    Strict,
-    /// Only a top-level navigation does.
-    Lax,
-    /// All do. Wants [`Secure::Always`].
-    None,
-}
-
-impl SameSite {
-    /// `strict`, `lax` or `none`; case does not matter.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Strict, Self::Lax, Self::None]
-            .into_iter()
-            .find(|known| known.as_str().eq_ignore_ascii_case(text))
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Strict => "Strict",
-            Self::Lax => "Lax",
-            Self::None => "None",
-        }
-    }
-}
-
-/// As [`SameSite::parse`].
-impl FromStr for SameSite {
-    type Err = BuildError;
-
-    fn from_str(text: &str) -> Result<Self, BuildError> {
-        Self::parse(text).ok_or_else(|| Problem::SameSite.of(text))
     }
 }
 
@@ -495,19 +504,6 @@ const OF_HTTP: [&str; 20] = [
     "vary",
 ];
 
-/// What a request's path could start with: a browser compares the bytes (RFC 6265, section 5.1.4).
-fn is_path(path: &str) -> bool {
-    path.starts_with('/')
-        && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b'?' | b'#'))
-}
-
-/// What a browser could find at the end of a host. It skips a dot at the start (RFC 6265, section 5.2.3), and a cookie
-/// with a dot at the end is for no host.
-fn is_domain(domain: &str) -> bool {
-    let host = domain.strip_prefix('.').unwrap_or(domain);
-    !host.ends_with('.') && matches!(Host::parse(host.as_bytes()), Some(Host::Name(_) | Host::V4(_)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -544,30 +540,6 @@ mod tests {
         assert!(
             RouteCookie::plain().name("__Host-r").secure(Secure::Always).partitioned().build("p").is_ok()
         );
-    }
-
-    #[test]
-    fn names_paths_and_domains_of_no_browser_are_refused() {
-        let item =
-            |cookie: RouteCookie| cookie.build("shop").map(drop).map_err(|error| error.item().to_owned());
-        let cookie = RouteCookie::plain;
-        for wrong in ["", "a b", "https://x", "a;b", "a\r\nb", "é"] {
-            assert_eq!(item(cookie().name(wrong)), Err(wrong.to_owned()));
-            assert_eq!(item(cookie().path(wrong)), Err(wrong.to_owned()));
-            assert_eq!(item(cookie().domain(wrong)), Err(wrong.to_owned()));
-        }
-        for wrong in ["/a b", "/a?b", "/a#b", "/a;b", "/é", "/ ", "a/"] {
-            assert_eq!(item(cookie().path(wrong)), Err(wrong.to_owned()));
-        }
-        for wrong in [".", "x.", "x:80", "x/", "[::1]", "..x", "*.x", " x"] {
-            assert_eq!(item(cookie().domain(wrong)), Err(wrong.to_owned()));
-        }
-        for right in ["example.com", ".example.com", "Example.COM", "localhost", "192.0.2.7"] {
-            assert_eq!(item(cookie().domain(right)), Ok(()));
-        }
-        for right in ["/", "/a", "/a/", "/a%20b", "/~x/=a"] {
-            assert_eq!(item(cookie().path(right)), Ok(()));
-        }
     }
 
     #[test]
@@ -608,14 +580,5 @@ mod tests {
         ] {
             assert!(cookie.build("shop").is_ok());
         }
-    }
-
-    #[test]
-    fn same_site_is_read_in_any_case() {
-        assert_eq!("STRICT".parse(), Ok(SameSite::Strict));
-        assert_eq!("lax".parse(), Ok(SameSite::Lax));
-        assert_eq!("None".parse(), Ok(SameSite::None));
-        let error = "laxer".parse::<SameSite>().unwrap_err();
-        assert_eq!(error.to_string(), "SameSite \"laxer\" is refused: it must be strict, lax or none");
     }
 }
