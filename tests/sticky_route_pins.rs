@@ -227,8 +227,24 @@ fn of_several_pins_a_stale_one_is_passed_over() {
         assert_eq!((seen.outcome, &seen.route), (Outcome::Hit, &fresh.route));
         assert!(seen.member_saw("cookie").is_empty());
     }
-    let seen = pool.get("/", &[("cookie", &format!("shop-route=gone; {stale}"))]);
-    assert_eq!(seen.outcome, Outcome::Expired);
+    for line in [format!("shop-route=gone; {stale}"), format!("{stale}; shop-route=gone")] {
+        assert_eq!(pool.get("/", &[("cookie", &line)]).outcome, Outcome::Expired, "{line}");
+    }
+}
+
+#[test]
+fn of_several_members_that_take_nothing_the_first_counts() {
+    let pool = Pool::new(RouteCookie::plain());
+    for (line, first) in
+        [("shop-route=b; shop-route=a", "b"), ("shop-route=gone; shop-route=a; shop-route=b", "a")]
+    {
+        for route in ["a", "b"] {
+            pool.sticky.membership().set_state(route, State::Ejected).unwrap();
+        }
+        // Where all are ejected, a pinned client's own is tried.
+        let seen = pool.get("/", &[("cookie", line)]);
+        assert_eq!((seen.outcome, &*seen.route), (Outcome::Hit, first), "{line}");
+    }
 }
 
 #[test]
