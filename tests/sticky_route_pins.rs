@@ -20,7 +20,10 @@ const KEY: [u8; 32] = [7; 32];
 
 /// A member that tells what it saw, and answers as it is told.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<(Option<(Uri, HeaderMap)>, Response<()>)>>);
+struct Told {
+    seen: Arc<Mutex<(Uri, HeaderMap)>>,
+    answer: Arc<Mutex<Response<()>>>,
+}
 
 impl Service<Request<RequestBody<()>>> for Told {
     type Response = Response<()>;
@@ -33,9 +36,8 @@ impl Service<Request<RequestBody<()>>> for Told {
 
     fn call(&mut self, request: Request<RequestBody<()>>) -> Self::Future {
         let (parts, _) = request.into_parts();
-        let mut told = self.0.lock().unwrap();
-        told.0 = Some((parts.uri, parts.headers));
-        ready(Ok(told.1.clone()))
+        *self.seen.lock().unwrap() = (parts.uri, parts.headers);
+        ready(Ok(self.answer.lock().unwrap().clone()))
     }
 }
 
@@ -73,7 +75,7 @@ impl Pool {
         for (name, value) in lines {
             response.headers_mut().append(HeaderName::from_static(name), value.parse().unwrap());
         }
-        self.member.0.lock().unwrap().1 = response;
+        *self.member.answer.lock().unwrap() = response;
     }
 
     fn get(&self, uri: &str, lines: &[(&'static str, &str)]) -> Seen {
@@ -92,11 +94,11 @@ impl Pool {
         };
         let (head, _) = response.unwrap().into_parts();
         let decision = head.extensions.get::<Decision>().unwrap();
-        let inner = self.member.0.lock().unwrap().0.take();
+        let inner = std::mem::take(&mut *self.member.seen.lock().unwrap());
         Seen {
             outcome: decision.outcome(),
             route: decision.route().map(ToString::to_string).unwrap_or_default(),
-            inner: inner.unwrap_or_default(),
+            inner,
             headers: head.headers,
         }
     }

@@ -44,8 +44,11 @@ pub fn cookie(data: &[u8]) {
     a_member_sees_no_pin(headers);
 }
 
+/// Name and value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The parts between semicolons, and what they say.
-fn pairs(line: &[u8]) -> Vec<(&[u8], Option<(&[u8], &[u8])>)> {
+fn pairs(line: &[u8]) -> Vec<(&[u8], Option<Pair<'_>>)> {
     let pair = |part| {
         let equals = part_before(part, b'=').filter(|before| before.len() < part.len())?;
         Some((trim(equals), trim(&part[equals.len() + 1..])))
@@ -57,7 +60,7 @@ fn part_before(part: &[u8], mark: u8) -> Option<&[u8]> {
     part.split(|byte| *byte == mark).next()
 }
 
-fn is_pin(pair: Option<(&[u8], &[u8])>) -> bool {
+fn is_pin(pair: Option<Pair<'_>>) -> bool {
     pair.is_some_and(|(name, _)| name == NAME)
 }
 

@@ -83,7 +83,7 @@ fn tokens_and_seals_take_nothing() {
         for cookie in [opaque(), opaque().max_idle(hour), opaque().max_idle(hour).max_life(hour)] {
             let sticky = pool(cookie, members);
             let (_, issued) = call(&sticky, ("x-other", "1"));
-            let pin = issued.headers()["x-route"].to_str().unwrap();
+            let pin = std::str::from_utf8(issued.headers()["x-route"].as_bytes()).unwrap();
             let (taken, response) = call(&sticky, ("x-route", pin));
             assert_eq!((outcome(&response), taken), (Outcome::Hit, Taken::default()), "{pin}");
         }
