@@ -123,6 +123,7 @@
 
 mod asked_host;
 pub mod body;
+mod configured_host;
 pub mod errors_to_502;
 #[cfg(feature = "axum")]
 mod extract;

@@ -23,7 +23,7 @@ use crate::proxy_remote_user::IdentityFault;
 ///
 /// let refusal = Refusal::from(RefusalKind::HostNotAllowed);
 /// assert_eq!(refusal.status(), 421);
-/// assert_eq!(refusal.to_string(), "host not allowed: this server does not answer for the host that was asked for");
+/// assert_eq!(refusal.to_string(), "host not allowed: neither AllowedHosts nor Sites have it; if the proxy changes Host, let it keep it, or say use_proxied()");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -119,7 +119,7 @@ kinds! {
     NotProven => UNAUTHORIZED, "16",
         "not authenticated: nothing proves that the request comes from the proxy; see the Proof of ProxyRemoteUserLayer, and PeerAddr: does the server say who the peer is?";
     /// No Host and no `:authority`.
-    HostMissing => BAD_REQUEST, "3", "host missing: the request names no host";
+    HostMissing => BAD_REQUEST, "3", "host missing: the request names none; default_origin() serves such requests";
     /// A host that no grammar admits.
     HostMalformed => BAD_REQUEST, "3", "host malformed: the host of the request cannot be read";
     /// More than one Host.
@@ -128,9 +128,9 @@ kinds! {
     HostMismatch => BAD_REQUEST, "3", "host mismatch: the request names two different hosts";
     /// A host that is not on the list.
     HostNotAllowed => MISDIRECTED_REQUEST, "3",
-        "host not allowed: this server does not answer for the host that was asked for";
+        "host not allowed: neither AllowedHosts nor Sites have it; if the proxy changes Host, let it keep it, or say use_proxied()";
     /// The path is outside of the prefix.
-    OutsidePrefix => NOT_FOUND, "5", "not found: the path is outside of the prefix under which this application is mounted";
+    OutsidePrefix => NOT_FOUND, "5", "not found: the path is outside of the prefix under which this application is mounted; if the proxy strips it, say proxy_strips";
     /// The path climbs out of the prefix.
     EscapesPrefix => BAD_REQUEST, "3", "path malformed: it climbs out of the prefix under which this application is mounted";
     /// Redirect from the bare mount point to the one with a slash.

@@ -26,6 +26,6 @@ step cargo test --locked --all-targets
 step cargo test --locked --doc
 step cargo test --locked --manifest-path tests/allocations/Cargo.toml
 step cargo clippy --locked --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
-for example in demo session_login own_login jobs; do
+for example in demo session_login own_login jobs templates; do
     step timeout 120 cargo run --locked --quiet --example "$example" -- --once
 done

@@ -19,7 +19,7 @@ pin_project! {
         inner: Inner<R>,
         // Was read while the head of the response was held back.
         first: Option<Result<Frame<Bytes>, E>>,
-        work: Option<Box<Work>>,
+        work: Work,
     }
 }
 
@@ -33,7 +33,15 @@ pin_project! {
 }
 
 #[derive(Debug)]
-struct Work {
+enum Work {
+    Nothing,
+    /// Reads along, and changes nothing.
+    Report(Box<Upgrader>),
+    Upgrade(Box<Upgrade>),
+}
+
+#[derive(Debug)]
+struct Upgrade {
     /// None once the whole page is upgraded.
     upgrader: Option<Upgrader>,
     /// They go out after what the upgrader held.
@@ -43,11 +51,15 @@ struct Work {
 
 impl<R, E> UpgradedBody<R, E> {
     pub(super) fn untouched(body: R) -> Self {
-        Self { inner: Inner::InPlace { body }, first: None, work: None }
+        Self { inner: Inner::InPlace { body }, first: None, work: Work::Nothing }
+    }
+
+    pub(super) fn reporting(body: R, upgrader: Upgrader) -> Self {
+        Self { inner: Inner::InPlace { body }, first: None, work: Work::Report(Box::new(upgrader)) }
     }
 
     pub(super) fn streaming(body: R, upgrader: Upgrader) -> Self {
-        Self { inner: Inner::InPlace { body }, first: None, work: Some(Box::new(Work::new(Some(upgrader)))) }
+        Self { inner: Inner::InPlace { body }, first: None, work: Upgrade::new(Some(upgrader)).into() }
     }
 }
 
@@ -72,11 +84,8 @@ where
         let mut first = match body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Some(frame)) => Some(frame),
             Poll::Ready(None) => {
-                let work = Work { is_at_end: true, ..Work::new(None) };
-                return (
-                    Self { inner: Inner::Boxed { body }, first: None, work: Some(Box::new(work)) },
-                    Whole::Clean,
-                );
+                let work = Upgrade { is_at_end: true, ..Upgrade::new(None) }.into();
+                return (Self { inner: Inner::Boxed { body }, first: None, work }, Whole::Clean);
             }
             Poll::Pending => None,
         };
@@ -94,12 +103,21 @@ where
             },
         };
         // A clean body keeps its trailers, digests too.
-        let work = (!matches!(whole, Whole::Clean)).then(|| Box::new(Work::new(upgrader)));
+        let work = match whole {
+            Whole::Clean => Work::Nothing,
+            Whole::Upgraded(_) | Whole::Unknown => Upgrade::new(upgrader).into(),
+        };
         (Self { inner: Inner::Boxed { body }, first, work }, whole)
     }
 }
 
-impl Work {
+impl From<Upgrade> for Work {
+    fn from(upgrade: Upgrade) -> Self {
+        Self::Upgrade(Box::new(upgrade))
+    }
+}
+
+impl Upgrade {
     fn new(upgrader: Option<Upgrader>) -> Self {
         Self { upgrader, trailers: None, is_at_end: false }
     }
@@ -153,7 +171,22 @@ where
                 Some(first) => Poll::Ready(Some(first)),
                 None => this.inner.as_mut().poll_frame(cx),
             };
-            let Some(work) = this.work else { return next(cx) };
+            let work = match this.work {
+                Work::Nothing => return next(cx),
+                Work::Report(upgrader) => {
+                    let frame = ready!(next(cx));
+                    let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+                    if let Some(data) = data {
+                        upgrader.push(data.clone());
+                    }
+                    if frame.is_none() || this.inner.is_end_stream() {
+                        upgrader.finish();
+                        *this.work = Work::Nothing;
+                    }
+                    return Poll::Ready(frame);
+                }
+                Work::Upgrade(upgrade) => upgrade,
+            };
             if let Some(trailers) = work.trailers.take() {
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             }
@@ -176,14 +209,18 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        let has_work = self.work.as_ref().is_some_and(|work| {
-            work.trailers.is_some() || work.upgrader.as_ref().is_some_and(|upgrader| !upgrader.is_drained())
-        });
+        let has_work = match &self.work {
+            Work::Nothing | Work::Report(_) => false,
+            Work::Upgrade(work) => {
+                work.trailers.is_some()
+                    || work.upgrader.as_ref().is_some_and(|upgrader| !upgrader.is_drained())
+            }
+        };
         self.first.is_none() && !has_work && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let streams = self.work.as_ref().is_some_and(|work| work.upgrader.is_some());
+        let streams = matches!(&self.work, Work::Upgrade(work) if work.upgrader.is_some());
         if streams && !self.is_end_stream() {
             // Each `:80` that goes makes the page shorter.
             return SizeHint::default();

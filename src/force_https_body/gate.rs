@@ -1,8 +1,8 @@
 //! Which responses are pages that may be changed, and what their heads must say then.
 
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_RANGE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 
@@ -15,27 +15,35 @@ pub(super) enum Page {
     Xhtml,
 }
 
-/// A page whose bytes may be changed.
+/// A page whose bytes may be changed: all of it is there, and it is not encoded.
 pub(super) fn changeable(parts: &response::Parts) -> Option<Page> {
+    let is_whole = parts.status != StatusCode::PARTIAL_CONTENT
+        && parts.status != StatusCode::NOT_MODIFIED
+        && !parts.headers.contains_key(CONTENT_RANGE);
+    page(parts).filter(|_| is_whole && is_plain(&parts.headers))
+}
+
+/// A page that may be changed, or a part of it, or the news that it is as it was.
+pub(super) fn page(parts: &response::Parts) -> Option<Page> {
     let headers = &parts.headers;
-    let is_whole = !parts.status.is_informational()
-        && !matches!(
-            parts.status,
-            StatusCode::NO_CONTENT
-                | StatusCode::RESET_CONTENT
-                | StatusCode::PARTIAL_CONTENT
-                | StatusCode::NOT_MODIFIED
-        )
-        && !headers.contains_key(CONTENT_RANGE);
-    let is_plain = elements(headers, &CONTENT_ENCODING)
-        .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"));
-    let may_transform = !elements(headers, &CACHE_CONTROL)
-        .any(|directive| cut(directive, b'=').0.eq_ignore_ascii_case(b"no-transform"));
+    let has_content = !parts.status.is_informational()
+        && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
     let is_shown = !list::lines(headers, &CONTENT_DISPOSITION)
         .any(|line| list::trim(cut(line, b';').0).eq_ignore_ascii_case(b"attachment"));
     let content_type = list::only_line(headers, &CONTENT_TYPE).ok()??;
     let is_readable = charset(content_type).is_none_or(|label| is_ascii_superset(&label));
-    (is_whole && is_plain && may_transform && is_shown && is_readable).then(|| kind(headers))?
+    (has_content && may_transform(headers) && is_shown && is_readable).then(|| kind(headers))?
+}
+
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    elements(headers, &CONTENT_ENCODING)
+        .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// RFC 9111, section 5.2.2.6.
+pub(super) fn may_transform(headers: &HeaderMap) -> bool {
+    !elements(headers, &CACHE_CONTROL)
+        .any(|directive| cut(directive, b'=').0.eq_ignore_ascii_case(b"no-transform"))
 }
 
 /// A page by its media type, which must be exactly that.
@@ -49,8 +57,8 @@ pub(super) fn kind(headers: &HeaderMap) -> Option<Page> {
     }
 }
 
-/// What the head says of the bytes as they were: lengths, offsets, checksums, a strong validator (RFC 9110,
-/// sections 8.6, 8.8.1 and 14.3; RFC 9530).
+/// What the head says of the bytes as they were: lengths, offsets, checksums (RFC 9110, sections 8.6 and 14.3;
+/// RFC 9530).
 pub(super) fn forget_bytes(headers: &mut HeaderMap, len: Option<u64>) {
     match len {
         Some(len) if headers.contains_key(CONTENT_LENGTH) => {
@@ -62,11 +70,10 @@ pub(super) fn forget_bytes(headers: &mut HeaderMap, len: Option<u64>) {
     }
     headers.remove(ACCEPT_RANGES);
     remove_digests(headers);
-    weaken(headers);
 }
 
 pub(super) fn remove_digests(headers: &mut HeaderMap) {
-    for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
+    for name in ["content-md5", "digest", "content-digest", "repr-digest", "unencoded-digest"] {
         headers.remove(name);
     }
 }
@@ -89,12 +96,64 @@ pub(super) fn weaken(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the client holds the weak form of the response's strong tag: then it is of a page that was changed.
-pub(super) fn holds_weak_form(if_none_match: &[HeaderValue], headers: &HeaderMap) -> bool {
-    let Ok(Some(tag)) = list::only_line(headers, &ETAG) else { return false };
-    let weak = [b"W/", tag].concat();
-    is_opaque_tag(tag)
-        && if_none_match.iter().any(|line| line.as_bytes().windows(weak.len()).any(|part| part == weak))
+/// What the client says it holds of what the response's entity tag names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// The strong tag itself: bytes that were not changed.
+    Strong,
+    /// Its weak form: a page that was changed.
+    Weak,
+    Unknown,
+}
+
+pub(super) fn held(if_none_match: &[HeaderValue], headers: &HeaderMap) -> Held {
+    let Ok(Some(tag)) = list::only_line(headers, &ETAG) else { return Held::Unknown };
+    if !is_opaque_tag(tag) {
+        return Held::Unknown;
+    }
+    let places = || {
+        if_none_match.iter().flat_map(|line| {
+            let line = line.as_bytes();
+            let starts = line.windows(tag.len()).enumerate().filter(|(_, part)| *part == tag);
+            starts.map(|(at, _)| line.get(..at).unwrap_or_default())
+        })
+    };
+    match places().any(|before| before.ends_with(b"W/")) {
+        true => Held::Weak,
+        false if places().next().is_some() => Held::Strong,
+        false => Held::Unknown,
+    }
+}
+
+/// A tag that is not strong, or a date: a range that hangs on it may be of the page as it was (RFC 9110, section
+/// 13.1.5).
+pub(super) fn is_weak_if_range(headers: &HeaderMap) -> bool {
+    list::lines(headers, &IF_RANGE).any(|line| !is_opaque_tag(line))
+}
+
+/// Whether the client takes no plain text (RFC 9110, section 12.5.3).
+pub(super) fn refuses_identity(headers: &HeaderMap) -> bool {
+    let weight = |coding: &[u8]| {
+        elements(headers, &ACCEPT_ENCODING).find_map(|element| {
+            let (name, weight) = cut(element, b';');
+            list::trim(name).eq_ignore_ascii_case(coding).then_some(weight)
+        })
+    };
+    weight(b"identity").or_else(|| weight(b"*")).flatten().is_some_and(is_zero)
+}
+
+fn is_zero(weight: &[u8]) -> bool {
+    let (name, value) = cut(weight, b'=');
+    let digits = value.map(list::trim).unwrap_or_default().strip_prefix(b"0");
+    list::trim(name).eq_ignore_ascii_case(b"q")
+        && digits.is_some_and(|rest| rest.iter().all(|byte| matches!(byte, b'.' | b'0')))
+}
+
+/// Parts of the page as it was are not put together to a page that others get.
+pub(super) fn forbid_storing(headers: &mut HeaderMap) {
+    if !elements(headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case(b"no-store")) {
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
 }
 
 /// The field decided what is served (RFC 9110, section 12.5.5).
@@ -359,15 +418,40 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_the_weak_form() {
-        let holds = |if_none_match: &str, tag: &'static str| {
-            holds_weak_form(&[if_none_match.parse().unwrap()], &head(304, &[("etag", tag)]).headers)
-        };
-        assert!(holds("\"b\", W/\"a\"", "\"a\""));
-        assert!(!holds("\"a\"", "\"a\""));
-        assert!(!holds("W/\"ab\"", "\"a\""));
-        assert!(!holds("W/\"a\"", "W/\"a\""));
-        assert!(!holds("*", "\"a\""));
+    fn what_the_client_holds() {
+        for (if_none_match, tag, expected) in [
+            ("\"b\", W/\"a\"", "\"a\"", Held::Weak),
+            ("\"a\",W/\"a\"", "\"a\"", Held::Weak),
+            ("\"b\", \"a\"", "\"a\"", Held::Strong),
+            ("W/\"ab\"", "\"a\"", Held::Unknown),
+            ("W/\"a\"", "W/\"a\"", Held::Unknown),
+            ("a", "a", Held::Unknown),
+            ("*", "\"a\"", Held::Unknown),
+        ] {
+            let seen = held(&[if_none_match.parse().unwrap()], &head(304, &[("etag", tag)]).headers);
+            assert_eq!(seen, expected, "{if_none_match} of {tag}");
+        }
+        assert_eq!(held(&["\"a\"".parse().unwrap()], &HeaderMap::new()), Held::Unknown);
+    }
+
+    #[test]
+    fn who_refuses_identity() {
+        for (accepted, expected) in [
+            (&["gzip, identity;q=0"][..], true),
+            (&["gzip", "Identity ; Q = 0.000"], true),
+            (&["gzip, *;q=0.0"], true),
+            (&["*;q=0, identity;q=0.1"], false),
+            (&["identity;q=0.001"], false),
+            (&["identity, *;q=0"], false),
+            (&["gzip;q=0"], false),
+            (&["gzip, br"], false),
+            (&["identity;q=zero"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let lines: Vec<_> = accepted.iter().map(|line| ("accept-encoding", *line)).collect();
+            assert_eq!(refuses_identity(&head(200, &lines).headers), expected, "{accepted:?}");
+        }
     }
 
     #[test]

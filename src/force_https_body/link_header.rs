@@ -1,5 +1,7 @@
 //! `Link` fields (RFC 8288, section 3): what they make a browser fetch is a part of the page too.
 
+use std::ops::Range;
+
 use http::header::LINK;
 use http::{HeaderMap, HeaderValue};
 
@@ -35,14 +37,15 @@ fn upgraded(line: &[u8], policy: &UpgradePolicy, own: Option<&HostPort<'static>>
     while let Some(link) = Link::read(rest) {
         upgraded.extend_from_slice(link.before);
         let is_fetched = policy.targets.contains(Targets::LINK_ANY_REL) || link.is_fetched();
-        match engine::upgrade_url(link.target, policy, own).filter(|_| is_fetched) {
-            Some(target) => {
-                upgraded.extend_from_slice(&target);
-                is_changed = true;
-            }
-            None => upgraded.extend_from_slice(link.target),
-        }
-        upgraded.extend_from_slice(link.parameters);
+        let target = engine::upgrade_url(link.target, policy, own).filter(|_| is_fetched);
+        is_changed |= target.is_some();
+        upgraded.extend_from_slice(target.as_deref().unwrap_or(link.target));
+        let (before, srcset, after) = link.imagesrcset().unwrap_or((link.parameters, &[], &[]));
+        let new = engine::upgrade_srcset(srcset, policy, own).filter(|_| is_fetched);
+        is_changed |= new.is_some();
+        upgraded.extend_from_slice(before);
+        upgraded.extend_from_slice(new.as_deref().unwrap_or(srcset));
+        upgraded.extend_from_slice(after);
         rest = link.rest;
     }
     upgraded.extend_from_slice(rest);
@@ -71,21 +74,37 @@ impl<'a> Link<'a> {
 
     /// By the first `rel`, which alone counts.
     fn is_fetched(&self) -> bool {
-        let mut rest = self.parameters;
-        while let Some(start) = unquoted(rest, b';').and_then(|at| at.checked_add(1)) {
-            rest = rest.get(start..).unwrap_or_default();
-            let parameter = rest.get(..unquoted(rest, b';').unwrap_or(rest.len())).unwrap_or_default();
+        self.parameter(b"rel").and_then(|value| self.parameters.get(value)).is_some_and(|value| {
+            value.split(u8::is_ascii_whitespace).any(|relation| {
+                FETCHED_RELATIONS.iter().any(|fetched| relation.eq_ignore_ascii_case(fetched))
+            })
+        })
+    }
+
+    /// The parameters before the first list of images, the list, and those behind it. One with escapes is left alone.
+    fn imagesrcset(&self) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
+        let value = self.parameter(b"imagesrcset")?;
+        let (before, rest) = self.parameters.split_at_checked(value.start)?;
+        let (list, after) = rest.split_at_checked(value.len())?;
+        (!list.contains(&b'\\')).then_some((before, list, after))
+    }
+
+    /// Where the value of the first parameter of this name stands, without blanks and quotes around it.
+    fn parameter(&self, wanted: &[u8]) -> Option<Range<usize>> {
+        let mut start = 0_usize;
+        loop {
+            start = start.checked_add(unquoted(self.parameters.get(start..)?, b';')?)?.checked_add(1)?;
+            let rest = self.parameters.get(start..)?;
+            let parameter = rest.get(..unquoted(rest, b';').unwrap_or(rest.len()))?;
             let (name, Some(value)) = cut(parameter, b'=') else { continue };
-            if list::trim(name).eq_ignore_ascii_case(b"rel") {
-                let value = list::trim(value);
-                let value = value.strip_prefix(b"\"").unwrap_or(value);
-                let value = value.strip_suffix(b"\"").unwrap_or(value);
-                return value.split(u8::is_ascii_whitespace).any(|relation| {
-                    FETCHED_RELATIONS.iter().any(|fetched| relation.eq_ignore_ascii_case(fetched))
-                });
+            if list::trim(name).eq_ignore_ascii_case(wanted) {
+                let is_inside = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'"');
+                let value_at = start.checked_add(parameter.len())?.checked_sub(value.len())?;
+                let first = value.iter().position(is_inside)?;
+                let last = value.iter().rposition(is_inside)?;
+                return Some(value_at.checked_add(first)?..value_at.checked_add(last)?.checked_add(1)?);
             }
         }
-        false
     }
 }
 
@@ -128,6 +147,14 @@ mod tests {
                 "<http://h/a,b>; title=\"\\\",\"; rel=prefetch",
                 "<https://h/a,b>; title=\"\\\",\"; rel=prefetch",
             ),
+            (
+                "</a>; rel=preload; as=image; ImageSrcset = \"http://h:80/a 1x, http://h/b,c 2x\" ;x, <http://h/>",
+                "</a>; rel=preload; as=image; ImageSrcset = \"https://h/a 1x, https://h/b,c 2x\" ;x, <http://h/>",
+            ),
+            (
+                "<http://h/>;imagesrcset=http://h;rel=preload",
+                "<https://h/>;imagesrcset=https://h;rel=preload",
+            ),
         ] {
             assert_eq!(line(text).as_deref(), Some(expected));
         }
@@ -140,6 +167,10 @@ mod tests {
             "<http://h/a>; title=rel=preload",
             "<http://h/a>",
             "<http://localhost/a>; rel=preload",
+            "</a>; rel=next; imagesrcset=\"http://h/a\"",
+            "</a>; rel=preload; imagesrcset=\"http://h/\\a\"",
+            "</a>; rel=preload; imagesrcset=\"\"; imagesrcset=\"http://localhost/\"",
+            "</a>; rel=preload; imagesrcset",
             "<http://h/a; rel=preload",
             "http://h/a; rel=preload",
             "",

@@ -8,37 +8,90 @@
 //! 1. Was the request secure? [`Proxied::is_secure`] says so, as [`ForwardedFor`](crate::ForwardedFor) left it;
 //!    without one the function of [`secure_when`](ForceHttpsBodyLayer::secure_when). Where there is neither, the
 //!    request is refused with 500 ([`RefusalKind::ProxiedMissing`]). No header, and no scheme of a URI, is believed.
+//!    The response to a plain request is never changed, but for its `Vary`.
 //! 2. Is the response a page that may be changed? Its status is neither 1xx, 204, 205, 206 nor 304, it has no
 //!    `Content-Range`; its media type is exactly `text/html` or `application/xhtml+xml`; its charset, where one is
 //!    named, is a superset of ASCII, and it does not begin with the mark of UTF-16; it is not encoded, no
-//!    `attachment`, and not under `no-transform` (RFC 9111, section 5.2.2.6). All other responses pass as they are.
+//!    `attachment`, and not under `no-transform` (RFC 9111, section 5.2.2.6). Then the function of
+//!    [`rewrite_when`](ForceHttpsBodyLayer::rewrite_when) is asked. The bytes of all other responses pass as they are.
 //! 3. A page with a known length of 64 KiB at most, that is there at once, is looked at before its head leaves. If
 //!    nothing in it changes, nothing in its head does either.
-//! 4. Otherwise the head forgets what it said of the bytes: `Content-Length` (or it gets the new one),
-//!    `Accept-Ranges`, `Content-MD5` and the digests of RFC 9530 and RFC 3230, in the trailers too. A strong `ETag`
-//!    becomes weak, a malformed one goes (RFC 9110, section 8.8). `Last-Modified` stays: so that no client puts
-//!    ranges of two versions together, a secure request with a date in `If-Range` loses its `Range`.
-//! 5. In the head: targets of `Link` fields by their relation (RFC 8288), as those of `link` elements.
-//! 6. If a field decided that the request was secure, the page has it in its `Vary`, on plain requests too.
-//! 7. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]. A URL must begin (but for white
-//!    space) with the four letters `http`, `:` and two slashes of either kind, the latter three as such or as
-//!    character references. `:80` goes with the scheme. Of two attributes of one name the first counts.
+//! 4. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]; with which port, see [`Ports`]. A
+//!    URL must begin (but for white space) with the four letters `http`, `:` and two slashes of either kind, the latter
+//!    three as such or as character references. `:80` goes with the scheme. Of two attributes of one name the first
+//!    counts.
+//! 5. In the head: see below.
 //!
 //! Never changed: `a` and `area`, comments, scripts, text, `textarea`, namespaces and other identifiers, what stands
 //! inside of `data:` URLs.
 //!
+//! # What the head says then
+//!
+//! | field | page that is changed, or may be as it flows | clean page that is there at once | part (206) | 304 |
+//! |---|---|---|---|---|
+//! | `Content-Length` | the new one, or none while it streams | stays | stays | goes, see below |
+//! | `ETag` | weak; a malformed one goes | stays | stays | weak if the client holds the weak form |
+//! | `Accept-Ranges`, `Content-MD5`, `Digest`, `Content-Digest`, `Repr-Digest`, `Unencoded-Digest` | go, in trailers too | stay | stay | go, see below |
+//! | `Last-Modified` | stays | stays | stays | stays |
+//! | `Vary` | + the field that decided the scheme | stays | + that field | + that field if it is known to be of a page |
+//! | `Cache-Control` | stays | stays | + `no-store` | stays |
+//! | `Link` | URLs and `imagesrcset` upgraded, by relation as those of `link` elements | the same | stays | the same |
+//!
+//! - `HEAD` is answered as `GET` of a page that streams: without a length, with a weak tag. A clean page has more to say
+//!   of itself to `GET`, which makes a cache ask again and harms nothing.
+//! - A 304 keeps all it says if `If-None-Match` shows that the client holds the strong tag, of bytes that were not
+//!   changed.
+//! - Plain requests get the same `Vary`, since there is another page for secure ones. There is none where no field
+//!   decided, such as on a listener of its own with TLS.
+//! - A secure request with a date or a weak tag in `If-Range` loses its `Range`: both name two versions of the page, and
+//!   a client would put parts of both together (RFC 9110, section 13.1.5).
+//!
+//! # Where it stands
+//!
+//! ```text
+//! ForwardedFor           says what is secure
+//! ForcedHost             says which host is the own one: for `base`, and for Hosts::same
+//! CompressionLayer       outside: encodes what was rewritten
+//! ForceHttpsBody
+//! DecompressionLayer     inside, over an application or an upstream that encodes its pages; or request_identity()
+//! the application
+//! ```
+//!
+//! Compression that stands inside has nothing rewritten: an encoded page passes as it is. A layer that sets
+//! `Cache-Control: no-transform` or a digest stands inside of this one, or it says what is not so. `ServeDir` of
+//! tower-http does not read `If-Range`; this layer makes up for it on secure requests.
+//!
 //! # Cost and limits
 //!
 //! Bytes wait for 1 KiB at most inside of a URL, and for [`max_hold`](ForceHttpsBodyLayer::max_hold) inside of a
-//! `link`. A piece in which nothing changes is handed on as the same `Bytes`. Not found are URLs whose letters `http`
-//! are written as references or broken by line ends, that CSS spells with escapes, that stand in `srcdoc`, and those
-//! that scripts make: for these add
-//! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests).
+//! `link`. A piece in which nothing changes is handed on as the same `Bytes`. A response that is no page costs what its
+//! head is looked at. There are no errors but those of the inner body.
 //!
-//! # Deployment caveat
+//! Not found are URLs whose letters `http` are written as references or broken by line ends, that CSS spells with
+//! escapes, `url(..)` in presentation attributes of SVG (`filter`, `mask`), elements of XHTML with a prefix
+//! (`svg:image`), and what scripts make. An encoding that only a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have
+//! to be decoded and encoded again to be changed. Browsers pass
+//! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests) on to it (Upgrade Insecure Requests,
+//! "Policy Inheritance"), and a template can give what it puts there to [`upgrade_fragment`] first.
 //!
-//! Compression belongs outside of this layer: an encoded page passes as it is. A host that has no https, or another
-//! site there, belongs on the list of [`Hosts::deny`].
+//! # Deployment caveats
+//!
+//! - A host that has no https, or another site there, belongs on the list of [`Hosts::deny`].
+//! - A part of a page is never rewritten: a client that fetches a page in parts gets it as it was. Caches are told not
+//!   to keep such parts.
+//! - A tag that was weak before is the same for both pages, and so is none. A shared cache that asks for one scheme with
+//!   the strong tag of what it keeps for the other (RFC 9111, section 4.1 allows it; common ones do not) is told 304, and
+//!   serves the other page. Let it key by scheme, or let pages be `private`.
+//!
+//! # From a policy for browsers to this layer
+//!
+//! A site that only sends `Content-Security-Policy: upgrade-insecure-requests` can keep it. The header has browsers
+//! upgrade all that the page and its scripts fetch, on every host, and does nothing for clients without it (feed readers,
+//! mail, crawlers, link checkers). This layer spares hosts as you say, and shows by
+//! [`report_only`](ForceHttpsBodyLayer::report_only) which templates still write `http://`. To come from one to both:
+//! `report_only` with [`on_rewrite`](ForceHttpsBodyLayer::on_rewrite) until the list of hosts is right, then rewrite, and
+//! leave the header to [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests), which adds none
+//! where one is.
 //!
 //! # Example
 //!
@@ -81,27 +134,26 @@ mod engine;
 mod gate;
 mod link_header;
 mod policy;
+mod settle;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request, response};
-use http_body::Body;
+use http::header::{ACCEPT_ENCODING, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::{HeaderValue, Method, request, response};
 
 pub use self::body::UpgradedBody;
-use self::body::Whole;
 pub use self::engine::{Upgrader, upgrade_fragment};
-use self::gate::Page;
-pub use self::policy::{HostPatternError, Hosts, Ports, Rewrite, Targets, UpgradePolicy};
+pub use self::policy::{
+    HostPatternError, Hosts, PortMap, PortMapError, Ports, Rewrite, Targets, UpgradePolicy,
+};
+pub use self::settle::Upgrades;
+use self::settle::{Job, Options, Secure};
 pub use crate::body::ResponseBody;
 use crate::forced_host::PublicUrl;
 use crate::forwarded_for::{Proxied, SchemeSource};
-use crate::future::{self, Owed};
+use crate::future;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::shell::{ExemptPaths, Unit, edit, shell};
-use crate::wire::host::HostPort;
-use crate::wire::list;
 
 /// Response future of [`ForceHttpsBody`].
 pub type ResponseFuture<F> = future::ResponseFuture<F, Upgrades>;
@@ -111,9 +163,9 @@ shell! {
     layer ForceHttpsBodyLayer;
     /// Upgrades the URLs of https pages; see the [module](crate::force_https_body).
     ///
-    /// It is a service where the `Data` of the inner service's response body is [`Bytes`], as it is with axum, hyper and
-    /// tonic. For another body map the data first, such as with `map_response_body` of tower-http and `map_frame` of
-    /// http-body-util.
+    /// It is a service where the `Data` of the inner service's response body is [`Bytes`](bytes::Bytes), as it is
+    /// with axum, hyper and tonic. For another body map the data first, such as with `map_response_body` of tower-http
+    /// and `map_frame` of http-body-util.
     service ForceHttpsBody;
     unit Config, owes Upgrades;
 }
@@ -129,7 +181,7 @@ impl ForceHttpsBodyLayer {
         Config {
             policy: policy.into(),
             secure_when: None,
-            asks_browser: false,
+            options: Options::default(),
             exempt: ExemptPaths::default(),
         }
         .into()
@@ -155,7 +207,7 @@ impl ForceHttpsBodyLayer {
         self.policy(|policy| policy.max_hold(bytes))
     }
 
-    /// As [`UpgradePolicy::report_only`]: no response is changed, not in its head either.
+    /// As [`UpgradePolicy::report_only`]: no request and no response is changed, not in its head either.
     pub fn report_only(self) -> Self {
         self.policy(UpgradePolicy::report_only)
     }
@@ -172,10 +224,37 @@ impl ForceHttpsBodyLayer {
         self
     }
 
-    /// Adds `Content-Security-Policy: upgrade-insecure-requests` to secure pages, in a line of its own: browsers then
-    /// upgrade what scripts load, and forms, whatever [`Hosts`] says. Off unless said.
+    /// Which of the pages that may be changed are: asked last, of pages for plain requests too, since these say by
+    /// `Vary` that there is another. All unless said.
+    ///
+    /// ```
+    /// use tower_proxied::force_https_body::ForceHttpsBodyLayer;
+    ///
+    /// /// A handler puts it into the extensions of its response.
+    /// #[derive(Clone)]
+    /// struct AsItIs;
+    ///
+    /// let layer = ForceHttpsBodyLayer::new().rewrite_when(|page| page.extensions.get::<AsItIs>().is_none());
+    /// # let _ = layer;
+    /// ```
+    pub fn rewrite_when(mut self, is_wanted: fn(&response::Parts) -> bool) -> Self {
+        edit(&mut self.config, |config| config.options.rewrite_when = Some(is_wanted));
+        self
+    }
+
+    /// Asks the inner service for plain text on secure requests (`Accept-Encoding: identity`), for one that would
+    /// encode its pages and cannot be told otherwise; put compression outside of this layer then. A client that takes
+    /// no plain text (`identity;q=0`) keeps its word, and its encoded pages pass as they are. Off unless said.
+    pub fn request_identity(mut self) -> Self {
+        edit(&mut self.config, |config| config.options.asks_identity = true);
+        self
+    }
+
+    /// Adds `Content-Security-Policy: upgrade-insecure-requests` to secure pages, in a line of its own, which leaves
+    /// other policies as they are (Content Security Policy, section 8.1): browsers then upgrade what scripts load, and
+    /// forms, whatever [`Hosts`] says. Off unless said.
     pub fn upgrade_insecure_requests(mut self) -> Self {
-        edit(&mut self.config, |config| config.asks_browser = true);
+        edit(&mut self.config, |config| config.options.asks_browser = true);
         self
     }
 
@@ -201,7 +280,7 @@ impl Default for ForceHttpsBodyLayer {
 struct Config {
     policy: Arc<UpgradePolicy>,
     secure_when: Option<fn(&request::Parts) -> bool>,
-    asks_browser: bool,
+    options: Options,
     exempt: ExemptPaths,
 }
 
@@ -221,13 +300,17 @@ impl Unit for Config {
             (None, None) if self.exempt.contains(parts) => return Ok(Upgrades(None)),
             (None, None) => return Err(RefusalKind::ProxiedMissing.into()),
         };
+        let changes = !self.policy.is_report_only;
         if !is_secure {
-            return Ok(Upgrades(varies_by.map(|field| Box::new(Job::Vary(field)))));
+            let vary = varies_by.filter(|_| changes).map(|field| Job::Vary(field, self.options));
+            return Ok(Upgrades(vary.map(Box::new)));
         }
-        let has_date = list::lines(&parts.headers, &IF_RANGE).any(|line| !line.ends_with(b"\""));
-        if has_date && !self.policy.is_report_only {
+        if changes && gate::is_weak_if_range(&parts.headers) {
             parts.headers.remove(RANGE);
             parts.headers.remove(IF_RANGE);
+        }
+        if changes && self.options.asks_identity && !gate::refuses_identity(&parts.headers) {
+            parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let own_host = match parts.extensions.get::<PublicUrl>() {
             Some(public) => Some(public.authority()),
@@ -235,7 +318,7 @@ impl Unit for Config {
         };
         Ok(Upgrades(Some(Box::new(Job::Upgrade(Secure {
             policy: Arc::clone(&self.policy),
-            asks_browser: self.asks_browser,
+            options: self.options,
             own_host: own_host.cloned(),
             varies_by,
             is_head: parts.method == Method::HEAD,
@@ -248,113 +331,12 @@ impl Unit for Config {
     }
 }
 
-/// What is owed to the response.
-#[derive(Debug)]
-pub struct Upgrades(Option<Box<Job>>);
-
-#[derive(Debug)]
-enum Job {
-    /// The request was plain, and a page would have been another on a secure one.
-    Vary(HeaderName),
-    Upgrade(Secure),
-}
-
-#[derive(Debug)]
-struct Secure {
-    policy: Arc<UpgradePolicy>,
-    asks_browser: bool,
-    own_host: Option<HostPort<'static>>,
-    varies_by: Option<HeaderName>,
-    is_head: bool,
-    if_none_match: Vec<HeaderValue>,
-}
-
-impl future::sealed::Sealed for Upgrades {}
-
-impl<R> Owed<R> for Upgrades
-where
-    R: Body<Data = Bytes>,
-{
-    type Body = UpgradedBody<R, R::Error>;
-
-    fn settle(self, response: Response<R>) -> Response<Self::Body> {
-        let (mut parts, body) = response.into_parts();
-        let body = match self.0.map(|job| *job) {
-            None => UpgradedBody::untouched(body),
-            Some(Job::Vary(field)) => {
-                if gate::changeable(&parts).is_some() {
-                    gate::vary(&mut parts.headers, &field);
-                }
-                UpgradedBody::untouched(body)
-            }
-            Some(Job::Upgrade(secure)) => secure.settle(&mut parts, body),
-        };
-        Response::from_parts(parts, body)
-    }
-}
-
-/// The longest page that is looked at before its head leaves.
-const MAX_LOOK: u64 = 64 * 1024;
-
-impl Secure {
-    fn settle<R>(self, parts: &mut response::Parts, body: R) -> UpgradedBody<R, R::Error>
-    where
-        R: Body<Data = Bytes>,
-    {
-        let is_report_only = self.policy.is_report_only;
-        if parts.status == StatusCode::NOT_MODIFIED {
-            if !is_report_only && gate::holds_weak_form(&self.if_none_match, &parts.headers) {
-                gate::weaken(&mut parts.headers);
-                self.vary(parts);
-            }
-            return UpgradedBody::untouched(body);
-        }
-        if self.asks_browser && !is_report_only && gate::kind(&parts.headers).is_some() {
-            gate::ask_browser(&mut parts.headers);
-        }
-        let Some(page) = gate::changeable(parts) else { return UpgradedBody::untouched(body) };
-        if body.is_end_stream() && !self.is_head {
-            return UpgradedBody::untouched(body);
-        }
-        let upgrader = match page {
-            Page::Html => Upgrader::new(Arc::clone(&self.policy)),
-            Page::Xhtml => Upgrader::xhtml(Arc::clone(&self.policy)),
-        };
-        let upgrader = match &self.own_host {
-            Some(host) => upgrader.own_host(host.clone()),
-            None => upgrader,
-        };
-        if is_report_only {
-            return UpgradedBody::streaming(body, upgrader);
-        }
-        if link_header::upgrade(&mut parts.headers, &self.policy, self.own_host.as_ref()) {
-            self.vary(parts);
-        }
-        let (body, whole) = match body.size_hint().exact().filter(|len| *len <= MAX_LOOK && !self.is_head) {
-            Some(len) => UpgradedBody::look(body, len, upgrader),
-            None => (UpgradedBody::streaming(body, upgrader), Whole::Unknown),
-        };
-        match whole {
-            Whole::Clean => return body,
-            Whole::Upgraded(len) => gate::forget_bytes(&mut parts.headers, Some(len)),
-            Whole::Unknown => gate::forget_bytes(&mut parts.headers, None),
-        }
-        self.vary(parts);
-        body
-    }
-
-    fn vary(&self, parts: &mut response::Parts) {
-        if let Some(field) = &self.varies_by {
-            gate::vary(&mut parts.headers, field);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
-    use http::Request;
+    use bytes::Bytes;
+    use http::{Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full};
     use tower::{ServiceBuilder, ServiceExt};
 
@@ -421,7 +403,7 @@ mod tests {
     async fn ranges_of_two_versions_are_not_put_together() {
         let range = ("range", "bytes=5-");
         for (if_range, is_kept) in
-            [("Tue, 01 Jan 2030 00:00:00 GMT", false), ("W/\"a\"", true), ("\"a\"", true)]
+            [("Tue, 01 Jan 2030 00:00:00 GMT", false), ("W/\"a\"", false), ("\"a\"", true)]
         {
             let request = request(&[range, ("if-range", if_range)]);
             let seen = serve(secure(), request, &[]).await.2.unwrap();
@@ -454,5 +436,90 @@ mod tests {
         assert_eq!(parts.headers["content-length"], "20");
         assert_eq!(parts.headers["content-security-policy"], "upgrade-insecure-requests");
         assert!(!parts.headers.contains_key("accept-ranges"));
+    }
+
+    #[tokio::test]
+    async fn the_same_layer_twice() {
+        let lines = [
+            ("etag", "\"a\""),
+            ("link", "<http://h/>; rel=preload"),
+            ("content-length", "19"),
+            ("vary", "accept"),
+        ];
+        for method in [Method::GET, Method::HEAD] {
+            let secure = secure().upgrade_insecure_requests().request_identity();
+            let ask = || {
+                let mut request = request(&[]);
+                *request.method_mut() = method.clone();
+                request.extensions_mut().insert(Proxied::new(Outcome::Direct, Scheme::Https));
+                request
+            };
+            let once = serve(secure.clone(), ask(), &lines).await;
+            let service = ServiceBuilder::new().layer(secure.clone()).layer(secure).service_fn(
+                |_: Request<()>| async move {
+                    let mut response = Response::builder().header("content-type", "text/html");
+                    for (name, value) in lines {
+                        response = response.header(name, value);
+                    }
+                    Ok::<_, Infallible>(response.body(Full::<Bytes>::from(PAGE)).unwrap())
+                },
+            );
+            let (parts, body) = service.oneshot(ask()).await.unwrap().into_parts();
+            assert_eq!(parts.headers, once.0.headers, "{method}");
+            assert_eq!(body.collect().await.unwrap().to_bytes(), once.1, "{method}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_transform_wherever_it_stands() {
+        for lines in [
+            &[("cache-control", "a=\"b, no-transform")][..],
+            &[("cache-control", "public"), ("cache-control", "\tNO-TRANSFORM=1")],
+            &[("cache-control", ",,no-transform ,")],
+        ] {
+            assert_eq!(serve(secure(), request(&[]), lines).await.1, PAGE, "{lines:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_content_length_that_lies() {
+        for len in ["0", "18", "99999999999999999999", "x"] {
+            let (parts, body, _) = serve(secure(), request(&[]), &[("content-length", len)]).await;
+            assert_eq!((parts.headers["content-length"].as_bytes(), body.len()), (&b"20"[..], 20));
+        }
+    }
+
+    /// It says that it has ended, and not that it has no bytes.
+    struct Ended;
+
+    impl http_body::Body for Ended {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+            std::task::Poll::Ready(None)
+        }
+
+        fn is_end_stream(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_page_keeps_its_head() {
+        let service = ServiceBuilder::new().layer(secure()).service_fn(|_: Request<()>| async {
+            let response =
+                Response::builder().header("content-type", "text/html").header("content-length", 0);
+            Ok::<_, Infallible>(response.header("etag", "\"a\"").body(Ended).unwrap())
+        });
+        let (parts, body) = service.oneshot(request(&[])).await.unwrap().into_parts();
+        assert_eq!(
+            (&parts.headers["content-length"], &parts.headers["etag"]),
+            (&"0".parse().unwrap(), &"\"a\"".parse().unwrap())
+        );
+        assert!(http_body::Body::is_end_stream(&body));
     }
 }

@@ -73,7 +73,9 @@ impl UpgradePolicy {
         Self { is_report_only: true, ..self }
     }
 
-    /// Is told of each URL that is upgraded: for finding the templates that still write `http://`.
+    /// Is told of each URL of the page that is upgraded, or would be: for finding the templates that still write
+    /// `http://`. `Link` fields are not told. It runs where the body is polled: keep it short; a panic of it is one of
+    /// the body, or of the response future.
     pub fn on_rewrite(self, on_rewrite: fn(&Rewrite<'_>)) -> Self {
         Self { on_rewrite: Some(on_rewrite), ..self }
     }
@@ -83,11 +85,21 @@ impl UpgradePolicy {
     }
 
     pub(super) fn admits(&self, host: &Host<'_>, port: UrlPort, own: Option<&HostPort<'static>>) -> bool {
-        let is_port_fine = match (self.ports, port) {
-            (Ports::SkipExplicit, UrlPort::Explicit(_)) => false,
-            (Ports::Keep | Ports::SkipExplicit, _) => true,
+        let is_port_fine = match (&self.ports, port) {
+            (Ports::SkipExplicit, UrlPort::Written { port, .. }) => port == HTTP,
+            (Ports::Keep | Ports::SkipExplicit | Ports::Map(_), _) => true,
         };
         is_port_fine && self.hosts.admit(host, own)
+    }
+
+    /// The port of the upgraded URL, which had this one: `None` is the port of https.
+    pub(super) fn secure_port(&self, port: u16) -> Option<u16> {
+        let port = match &self.ports {
+            _ if port == HTTP => HTTPS,
+            Ports::Map(map) => map.of(port),
+            Ports::Keep | Ports::SkipExplicit => return Some(port),
+        };
+        (port != HTTPS).then_some(port)
     }
 
     /// A base gives its origin to all relative URLs of the page: it is upgraded where it is the page's own.
@@ -99,12 +111,14 @@ impl UpgradePolicy {
     ) -> bool {
         let is_own = own.is_some_and(|own| {
             let is_own_port = match port {
-                UrlPort::Explicit(port) => own.port() == Some(port),
-                UrlPort::Absent | UrlPort::Default { .. } => true,
+                UrlPort::Written { port, .. } => {
+                    self.secure_port(port).is_none_or(|port| own.port() == Some(port))
+                }
+                UrlPort::Absent => true,
             };
             own.host() == host && is_own_port
         });
-        is_own && !is_local_name(host) && !any_matches(&self.hosts.deny, host)
+        is_own && !is_local_name(host) && !self.hosts.denies(host)
     }
 }
 
@@ -156,7 +170,8 @@ impl BitOr for Targets {
 /// Hosts that are asked over https.
 ///
 /// A pattern is a host (`cdn.example`, `192.0.2.7`), or a domain with all below it (`.example.com`). What is denied is
-/// left alone whatever else is said; what is allowed is upgraded though the rule would not.
+/// left alone whatever else is said; what is allowed is upgraded though the rule would not. Names are compared in
+/// ASCII: where a pattern that is denied has an `xn--`, all hosts that a page writes in Unicode are left alone.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Hosts {
@@ -225,8 +240,14 @@ impl Hosts {
         Ok(self)
     }
 
+    /// A name in Unicode may be any that is denied in its ASCII form.
+    fn denies(&self, host: &Host<'_>) -> bool {
+        let is_unicode = matches!(host, Host::Name(name) if !name.is_ascii());
+        any_matches(&self.deny, host) || (is_unicode && self.deny.iter().any(HostPattern::is_encoded))
+    }
+
     fn admit(&self, host: &Host<'_>, own: Option<&HostPort<'static>>) -> bool {
-        if any_matches(&self.deny, host) {
+        if self.denies(host) {
             return false;
         }
         any_matches(&self.allow, host)
@@ -238,8 +259,11 @@ impl Hosts {
     }
 }
 
+const HTTP: u16 = 80;
+const HTTPS: u16 = 443;
+
 /// What becomes of a URL with a port that is not 80. `:80` always goes, since it says what the scheme says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ports {
     /// The URL is upgraded, and keeps its port: as browsers do.
@@ -247,7 +271,80 @@ pub enum Ports {
     Keep,
     /// The URL is left alone.
     SkipExplicit,
+    /// The URL is upgraded; ports that the map knows are replaced, others kept. See [`Ports::map`].
+    Map(PortMap),
 }
+
+impl Ports {
+    /// Pairs of a port that speaks http and the one that speaks https for it, on whatever host. 443 is written as
+    /// no port.
+    ///
+    /// # Errors
+    ///
+    /// A pair with port 0, a pair from 80 (it is 443 then, and never written), and a second pair from one port.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_proxied::force_https_body::{Ports, UpgradePolicy, upgrade_fragment};
+    ///
+    /// let policy = UpgradePolicy::new().ports(Ports::map([(8080, 8443)])?);
+    /// assert_eq!(
+    ///     upgrade_fragment("<img src=http://h:8080/a><img src=http://h:3000/b>", &policy),
+    ///     "<img src=https://h:8443/a><img src=https://h:3000/b>",
+    /// );
+    /// assert_eq!(Ports::map([(80, 8443)]).unwrap_err().pair(), (80, 8443));
+    /// # Ok::<(), tower_proxied::force_https_body::PortMapError>(())
+    /// ```
+    pub fn map<I>(pairs: I) -> Result<Self, PortMapError>
+    where
+        I: IntoIterator<Item = (u16, u16)>,
+    {
+        let mut map: Vec<(u16, u16)> = Vec::new();
+        for (http, https) in pairs {
+            if http == 0 || https == 0 || http == HTTP || map.iter().any(|(known, _)| *known == http) {
+                return Err(PortMapError { pair: (http, https) });
+            }
+            map.push((http, https));
+        }
+        Ok(Self::Map(PortMap(map)))
+    }
+}
+
+/// Ports of http, each with its port of https.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortMap(Vec<(u16, u16)>);
+
+impl PortMap {
+    fn of(&self, port: u16) -> u16 {
+        self.0.iter().find(|(http, _)| *http == port).map_or(port, |(_, https)| *https)
+    }
+}
+
+/// A pair of ports that is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortMapError {
+    pair: (u16, u16),
+}
+
+impl PortMapError {
+    /// The offending pair.
+    pub fn pair(&self) -> (u16, u16) {
+        self.pair
+    }
+}
+
+impl fmt::Display for PortMapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (http, https) = self.pair;
+        write!(
+            f,
+            "port pair {http} -> {https} is refused: none may be 0, the first not 80, and stand there once"
+        )
+    }
+}
+
+impl std::error::Error for PortMapError {}
 
 /// A URL that is upgraded, or would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,6 +398,16 @@ impl HostPattern {
         }
     }
 
+    /// Stands for a name in Unicode (RFC 5890, section 2.3.2.1).
+    fn is_encoded(&self) -> bool {
+        let name: &str = match self {
+            Self::Exactly(Host::Name(name)) => name,
+            Self::Exactly(_) => return false,
+            Self::Under(domain) => domain,
+        };
+        name.split('.').any(|label| label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--")))
+    }
+
     fn matches(&self, host: &Host<'_>) -> bool {
         match (self, host) {
             (Self::Exactly(pattern), host) => pattern == host,
@@ -336,4 +443,88 @@ fn is_under(name: &str, domain: &str) -> bool {
     let start = name.len().checked_sub(domain.len());
     let Some((above, end)) = start.and_then(|start| name.split_at_checked(start)) else { return false };
     end.eq_ignore_ascii_case(domain) && (above.is_empty() || above.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::engine::{Upgrader, upgrade_fragment, upgrade_url};
+    use super::*;
+
+    #[test]
+    fn ports_by_the_map() {
+        let policy = UpgradePolicy::new().ports(Ports::map([(8080, 8443), (8000, 443), (1, 65535)]).unwrap());
+        for (page, upgraded) in [
+            ("<img src=http://h:8080/a>", "<img src=https://h:8443/a>"),
+            ("<img src=http://u:8080@h:008080?x>", "<img src=https://u:8080@h:8443?x>"),
+            ("<img src=\"http://h&#58;80&#x38;0\">", "<img src=\"https://h:8443\">"),
+            ("<img src=http://h:8000/a>", "<img src=https://h/a>"),
+            ("<img src=http://h:1/a>", "<img src=https://h:65535/a>"),
+            ("<img src=http://h:80/a>", "<img src=https://h/a>"),
+            ("<img src=http://h/a>", "<img src=https://h/a>"),
+            ("<img src=http://h:3000/a>", "<img src=https://h:3000/a>"),
+            ("<img src=http://localhost:8080/a>", "<img src=http://localhost:8080/a>"),
+            (
+                "<img srcset='http://h:8080/a 1x, http://h:8000/b 2x'>",
+                "<img srcset='https://h:8443/a 1x, https://h/b 2x'>",
+            ),
+            ("<link href=http://h:8080/a rel=icon>", "<link href=https://h:8443/a rel=icon>"),
+        ] {
+            assert_eq!(upgrade_fragment(page, &policy), upgraded);
+            for cut in 0..page.len() {
+                let mut upgrader = Upgrader::new(policy.clone());
+                let (before, after) = page.as_bytes().split_at(cut);
+                let mut seen = upgrader.push(Bytes::copy_from_slice(before)).to_vec();
+                seen.extend(upgrader.push(Bytes::copy_from_slice(after)));
+                seen.extend(upgrader.finish());
+                assert_eq!(seen, upgraded.as_bytes(), "cut at {cut}");
+            }
+        }
+        let url = upgrade_url(b"http://h:8080/", &policy, None).unwrap();
+        assert_eq!(url, b"https://h:8443/");
+    }
+
+    #[test]
+    fn a_base_by_the_port_that_it_gets() {
+        let policy = UpgradePolicy::new().ports(Ports::map([(8080, 8443)]).unwrap());
+        let upgrade = |own: &str| {
+            let own = HostPort::parse(own.as_bytes()).unwrap();
+            let mut upgrader = Upgrader::new(policy.clone()).own_host(own);
+            let page = upgrader.push(Bytes::from("<base href=http://h:8080/>"));
+            String::from_utf8(page.to_vec()).unwrap()
+        };
+        assert_eq!(upgrade("h:8443"), "<base href=https://h:8443/>");
+        for other in ["h:8080", "h", "other:8443"] {
+            assert_eq!(upgrade(other), "<base href=http://h:8080/>", "{other}");
+        }
+    }
+
+    #[test]
+    fn denied_in_ascii_and_written_in_unicode() {
+        let page = "<img src=http://b\u{fc}cher.example/><img src=http://example/>";
+        let upgraded = |hosts| upgrade_fragment(page, &UpgradePolicy::new().hosts(hosts)).into_owned();
+        for denied in ["xn--bcher-kva.example", ".XN--bcher-kva.example"] {
+            let hosts = Hosts::upgradable().deny([denied]).unwrap();
+            assert_eq!(upgraded(hosts), page.replace("http://e", "https://e"), "{denied}");
+        }
+        assert_eq!(upgraded(Hosts::upgradable().deny(["other"]).unwrap()), page.replace("http:", "https:"));
+        assert_eq!(upgraded(Hosts::upgradable().deny([".example"]).unwrap()), page);
+    }
+
+    #[test]
+    fn errors_name_the_item() {
+        for pairs in [[(1, 2), (0, 8443)], [(1, 2), (8080, 0)], [(1, 2), (80, 8443)], [(1, 2), (1, 3)]] {
+            let error = Ports::map(pairs).unwrap_err();
+            assert_eq!(error.pair(), pairs[1]);
+            assert!(error.to_string().contains(&format!("{} -> {}", pairs[1].0, pairs[1].1)), "{error}");
+        }
+        for item in ["h:80", "", ".", "a b", ".192.0.2.7", "http://h", "*.h"] {
+            for list in [Hosts::only([item]), Hosts::same().allow([item]), Hosts::upgradable().deny([item])] {
+                let error = list.unwrap_err();
+                assert_eq!(error.item(), item);
+                assert!(error.to_string().contains(&format!("{item:?}")), "{error}");
+            }
+        }
+    }
 }

@@ -2,8 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::configured::configured_host;
 use super::patterns::{Covers, Patterns, Ports};
+use crate::configured_host::{UNICODE, configured_host};
 use crate::literal::literal;
 use crate::wire::host::{Host, HostPort, Scheme};
 use crate::wire::node;
@@ -22,7 +22,8 @@ use crate::wire::node;
 /// another service. 80 and 443 count as no port under both schemes, since a proxy that ends TLS may write
 /// the port of its inner side. Case and one trailing dot do not matter.
 ///
-/// With the feature `idn` a name may be written in Unicode (`bücher.example`); requests name hosts in ASCII.
+/// With the feature `idn` a name may be written in Unicode (`bücher.example`); requests name hosts in ASCII. With the
+/// feature `serde` it is read from a list, or from one text with commas or blanks between the patterns.
 ///
 /// A check allocates nothing, and its time does not grow with the number of patterns.
 ///
@@ -114,7 +115,7 @@ fn read(item: &str) -> Result<(Covers, HostPort<'static>), AllowedHostsError> {
     let problem = || match item {
         "*" => Problem::Star,
         _ if !item.is_ascii() => Problem::Unicode,
-        _ if item.contains("://") => Problem::Url,
+        _ if item.contains('/') => Problem::Url,
         _ if has_bad_port(text) => Problem::Port,
         _ => Problem::Pattern,
     };
@@ -135,7 +136,10 @@ impl FromStr for AllowedHosts {
 
     /// Reads patterns with commas or blanks between them, as in an environment variable.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text.split([',', ' ', '\t', '\n']).filter(|item| !item.is_empty()))
+        Self::parse(
+            text.split(|char: char| char == ',' || char.is_ascii_whitespace())
+                .filter(|item| !item.is_empty()),
+        )
     }
 }
 
@@ -179,8 +183,7 @@ impl fmt::Display for AllowedHostsError {
                 );
             }
             Problem::Star => "say AllowedHosts::any() for that",
-            Problem::Unicode if cfg!(feature = "idn") => "it must be a name that can be written in ASCII",
-            Problem::Unicode => "write its ASCII form, which starts with xn--, or use the feature idn",
+            Problem::Unicode => UNICODE,
             Problem::Url => "it must be a host, without scheme and path",
             Problem::Port => "its port must be 1 to 65535; any_port() allows all",
             Problem::BelowAddress => "nothing is below an address",
@@ -272,9 +275,17 @@ mod tests {
             assert_eq!(error.item(), item);
             assert!(error.to_string().contains(&format!("{item:?}")), "{error}");
         }
+        for (item, what_to_do) in [
+            ("https://a.example", "without scheme and path"),
+            ("a.example/", "without scheme and path"),
+            ("b\u{fc} cher.example", "ASCII"),
+        ] {
+            let error = AllowedHosts::parse([item]).unwrap_err();
+            assert!(error.to_string().contains(what_to_do), "{error}");
+        }
         let error = AllowedHosts::parse([""; 0]).unwrap_err();
         assert!(error.to_string().contains("none at all"), "{error}");
-        assert!("a.example, .b.example".parse::<AllowedHosts>().is_ok());
+        assert!("a.example, .b.example\r\nc.example".parse::<AllowedHosts>().is_ok());
         assert!(" ,".parse::<AllowedHosts>().is_err());
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::request;
 use http::uri::PathAndQuery;
 
-use super::configured::configured_host;
 use super::reference::{self, ReferenceError};
+use crate::configured_host::{UNICODE, configured_host};
 use crate::literal::literal;
 use crate::script_name_prefix::ScriptName;
 use crate::wire::host::{Host, HostPort, Scheme};
@@ -49,15 +49,14 @@ impl Origin {
     }
 
     /// As it prints.
-    pub(super) fn push_to(&self, text: &mut String) {
-        text.push_str(self.scheme.as_str());
-        text.push_str("://");
-        // A `String` never fails.
-        let _ = match (self.host(), self.authority.port()) {
+    pub(crate) fn write_to(&self, text: &mut impl Write) -> fmt::Result {
+        text.write_str(self.scheme.as_str())?;
+        text.write_str("://")?;
+        match (self.host(), self.authority.port()) {
             // In lower case already.
             (Host::Name(name), None) => text.write_str(name),
             _ => write!(text, "{}", self.authority),
-        };
+        }
     }
 
     pub(super) fn is(&self, scheme: Scheme, authority: &HostPort<'_>) -> bool {
@@ -69,7 +68,7 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.authority)
+        self.write_to(f)
     }
 }
 
@@ -77,6 +76,9 @@ impl fmt::Display for Origin {
 ///
 /// It is a plain value, the same in handlers, jobs and mails. [`ForcedHost`](crate::ForcedHost) leaves one in the
 /// extensions of each request; code without a request has its own. Cloning it allocates nothing.
+///
+/// With the feature `axum` it is an extractor. Where the layer did not run, the extractor answers 500 and names it;
+/// `Option<PublicUrl>` is for handlers that serve exempt paths, too. With the feature `serde` it is read from the text.
 ///
 /// # Example
 ///
@@ -116,8 +118,9 @@ impl PublicUrl {
         if authority.contains(&b'@') {
             return Err(because(Problem::UserInfo));
         }
+        let host = if authority.is_ascii() { Problem::Host } else { Problem::Unicode };
         let authority = std::str::from_utf8(authority).ok().and_then(configured_host);
-        let authority = authority.ok_or_else(|| because(Problem::Host))?;
+        let authority = authority.ok_or_else(|| because(host))?;
         if reference.query.is_some() || reference.fragment.is_some() {
             return Err(because(Problem::Query));
         }
@@ -189,7 +192,9 @@ impl PublicUrl {
     ///    at its start count as one, since it may be used without the authority later (CVE-2018-14574).
     /// 5. What no URI may hold is percent-encoded as UTF-8 (RFC 3987, section 3.1); triplets stay as they are.
     ///
-    /// A relative reference is resolved against `/`; see [`absolute_from`](Self::absolute_from).
+    /// A relative reference is resolved against `/`; see [`absolute_from`](Self::absolute_from). A path that has the
+    /// prefix already, such as one of [`ScriptName::public_path`], would get it twice: put [`origin`](Self::origin)
+    /// before it.
     ///
     /// # Errors
     ///
@@ -207,6 +212,7 @@ impl PublicUrl {
     ///
     /// let public = PublicUrl::from_static("https://example.com/app");
     /// assert_eq!(public.absolute("/café")?, "https://example.com/app/caf%C3%A9");
+    /// assert_eq!(public.absolute(&format!("{}/app/x", public.origin()))?, "https://example.com/app/x");
     /// assert_eq!(public.absolute("/../../x")?, "https://example.com/app/x");
     /// assert_eq!(public.absolute("https://EXAMPLE.com:443/app/x")?, "https://example.com/app/x");
     /// assert_eq!(public.absolute("https://example.com/x"), Err(ReferenceError::OutsidePrefix));
@@ -272,8 +278,8 @@ impl PublicUrl {
     /// Origin and prefix are sure, the rest is what the client wrote: quotes and bytes that no URI may hold are still in
     /// it. Escape it where it is printed; for links use [`absolute_from`](Self::absolute_from).
     ///
-    /// A router that cuts the path itself (axum's `nest`) must be asked for the original one: call this with the
-    /// parts as they were before.
+    /// A router that cuts the path itself (axum's `nest`) must be asked for the original one where no `ScriptName` keeps
+    /// it: call this with the parts as they were before. In axum, `http::request::Parts` is an extractor.
     ///
     /// # Example
     ///
@@ -331,6 +337,7 @@ impl PublicUrlError {
 enum Problem {
     Scheme,
     UserInfo,
+    Unicode,
     Host,
     Prefix,
     Query,
@@ -341,10 +348,11 @@ impl fmt::Display for PublicUrlError {
         let problem = match self.problem {
             Problem::Scheme => "it must start with http:// or https://",
             Problem::UserInfo => "it must not hold a user name or password",
+            Problem::Unicode => UNICODE,
             Problem::Host => {
                 "its host must be a DNS name in ASCII, an IPv4 address or an IPv6 address in brackets, its port 1 to 65535"
             }
-            Problem::Prefix => "its path must be empty or plain segments, such as /webapps",
+            Problem::Prefix => "its path must be empty or plain segments, such as /webapps or /caf%C3%A9",
             Problem::Query => "it must have no query and no fragment",
         };
         write!(f, "public URL {:?} is refused: {problem}", self.text)
@@ -409,6 +417,12 @@ mod tests {
             let error = PublicUrl::parse(text).expect_err(text);
             assert_eq!(error.text(), text);
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+        for (text, what_to_do) in
+            [("https://b\u{fc} cher.example", "ASCII"), ("https://example.com/caf\u{e9}", "/caf%C3%A9")]
+        {
+            let error = PublicUrl::parse(text).unwrap_err();
+            assert!(error.to_string().contains(what_to_do), "{error}");
         }
         for text in
             ["https://u:secret@example.com", "u:secret@example.com", "secret@x", "https://a/x?secret@y"]

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::PublicUrl;
 use crate::wire::cut;
-use crate::wire::dot_segments::{self, Dots};
+use crate::wire::dot_segments::{self, Dots, PathBuffer};
 use crate::wire::host::{Host, HostPort, Scheme};
+use crate::wire::path::strip_prefix;
 use crate::wire::reference::{Part, Reference, encoded_length, push_tail};
 
 /// Why a reference is not made absolute.
@@ -68,20 +69,26 @@ pub(super) fn absolute(
     let is_public_already = reference.authority.is_some();
     let prefix = public.prefix().as_str();
     let mut text = with_room_for(public, &[folder.unwrap_or_default(), path], query, reference.fragment);
-    public.origin().push_to(&mut text);
+    // A `String` never fails.
+    let _ = public.origin().write_to(&mut text);
     if !is_public_already {
         text.push_str(prefix);
     }
     let floor = text.len();
-    let segments = [folder, Some(path)].into_iter().flatten().flat_map(segments);
-    dot_segments::push_without_dots(&mut text, segments, floor, Dots::AsBrowsers);
+    let paths = || [folder, Some(path)].into_iter().flatten().filter(|path| !path.is_empty());
+    if paths().any(may_hold_dots) {
+        let segments = paths().flat_map(|path| behind_slash(path).split(|byte| *byte == b'/'));
+        dot_segments::push_without_dots(&mut text, segments, floor, Dots::AsBrowsers);
+    } else {
+        paths().for_each(|path| text.push_segment(behind_slash(path)));
+    }
 
     let mut below = floor;
     if is_public_already {
-        let behind = text.get(floor..).and_then(|path| path.strip_prefix(prefix));
-        if !behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('/')) {
-            return Err(ReferenceError::OutsidePrefix);
-        }
+        let behind = text.as_bytes().get(floor..).and_then(|path| strip_prefix(path, public.prefix()));
+        let behind = behind.ok_or(ReferenceError::OutsidePrefix)?.len();
+        // Triplets may have spelled it otherwise.
+        text.replace_range(floor..text.len().saturating_sub(behind), prefix);
         below = floor.saturating_add(prefix.len());
     }
     let slashes = text.bytes().skip(below).take_while(|byte| *byte == b'/').count();
@@ -102,10 +109,16 @@ fn folder_of(path: &[u8]) -> Option<&[u8]> {
     path.get(..last_slash).filter(|folder| !folder.is_empty())
 }
 
-/// What stands behind slashes; a relative path starts behind that of its folder.
-fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let path = (!path.is_empty()).then(|| path.strip_prefix(b"/").unwrap_or(path));
-    path.into_iter().flat_map(|path| path.split(|byte| *byte == b'/'))
+/// A relative path starts behind the slash of its folder.
+fn behind_slash(path: &[u8]) -> &[u8] {
+    path.strip_prefix(b"/").unwrap_or(path)
+}
+
+/// Whether a segment starts as those do that [`Dots::AsBrowsers`] takes for `.` or `..`.
+fn may_hold_dots(path: &[u8]) -> bool {
+    let may_start = |byte: &u8| matches!(byte, b'.' | b'%' | b'\t');
+    let starts = path.iter().zip(path.iter().skip(1)).any(|(slash, byte)| *slash == b'/' && may_start(byte));
+    starts || path.first().is_some_and(may_start)
 }
 
 /// One allocation for all that will be written.
@@ -197,6 +210,7 @@ mod tests {
             ("*", "x", "https://example.com/app/x"),
             ("", "", "https://example.com/app/"),
             ("/a\\b", "", "https://example.com/app/a%5Cb"),
+            ("/a/\t../b", "", "https://example.com/app/b"),
             ("/", " //evil.example", "https://example.com/app/%20//evil.example"),
             ("/", " javascript:x", "https://example.com/app/%20javascript:x"),
             ("/", "1:x", "https://example.com/app/1:x"),
@@ -206,6 +220,7 @@ mod tests {
             ("/", "//EXAMPLE.com.:443/app?x#y", "https://example.com/app?x#y"),
             ("/x", "https://example.com/app/a/../b", "https://example.com/app/b"),
             ("/x", "https://example.com/app//evil.example", "https://example.com/app/evil.example"),
+            ("/x", "https://example.com/%61pp/%61", "https://example.com/app/%61"),
         ] {
             let uri = app().absolute_from(current_path, reference);
             assert_eq!(uri.as_deref(), Ok(expected), "{current_path} {reference}");
@@ -307,10 +322,9 @@ mod tests {
         let below = if let Some(authority) = reference.authority {
             check_origin(public, reference.scheme, authority)?;
             let path = clean(path);
-            match path.strip_prefix(public.prefix().as_str()) {
-                Some(below) if below.is_empty() || below.starts_with('/') => below.to_owned(),
-                _ => return Err(ReferenceError::OutsidePrefix),
-            }
+            let below =
+                strip_prefix(path.as_bytes(), public.prefix()).ok_or(ReferenceError::OutsidePrefix)?;
+            String::from_utf8(below.to_vec()).unwrap()
         } else if reference.scheme.is_some() {
             return Err(ReferenceError::Scheme);
         } else if path.is_empty() {

@@ -43,7 +43,8 @@ impl Site {
 /// The public sites of an application that serves several, such as one for each tenant.
 ///
 /// A request is for the site whose own host and port it asks for, whatever the scheme; else for the first one whose
-/// [`also_at`](Site::also_at) allows them. What a search costs does not grow with the number of sites.
+/// [`also_at`](Site::also_at) allows them. Paths tell no sites apart: what stands at one host under two prefixes is
+/// two applications, each with layers of its own. What a search costs does not grow with the number of sites.
 ///
 /// # Example
 ///
@@ -82,7 +83,8 @@ impl Sites {
     ///
     /// # Errors
     ///
-    /// No site at all, a name that stands twice, and two sites at one host and port: the error holds the name.
+    /// No site at all, a name that stands twice, and two sites at one host and port, where 80 and 443 are one: the
+    /// error holds the name.
     pub fn new(sites: impl IntoIterator<Item = Site>) -> Result<Self, SitesError> {
         let sites: Box<[Site]> = sites.into_iter().collect();
         if sites.is_empty() {

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::configured_host::configured_host;
 use crate::literal::literal;
 use crate::wire::host::{HostPort, Scheme};
 
@@ -21,7 +22,7 @@ pub struct InternalAuthorities(Vec<HostPort<'static>>);
 
 impl InternalAuthorities {
     /// Reads `host` or `host:port`, in the grammar of [`wire::host`](crate::wire::host). No port is the default one
-    /// of the scheme under which the authority is met.
+    /// of the scheme under which the authority is met. With the feature `idn` the name may be written in Unicode.
     ///
     /// # Errors
     ///
@@ -33,8 +34,7 @@ impl InternalAuthorities {
     {
         let parse = |item: I::Item| {
             let item = item.as_ref();
-            let authority = HostPort::parse(item.as_bytes()).map(HostPort::into_owned);
-            authority.ok_or_else(|| InternalAuthorityError { item: item.into() })
+            configured_host(item).ok_or_else(|| InternalAuthorityError { item: item.into() })
         };
         items.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
@@ -87,3 +87,18 @@ impl fmt::Display for InternalAuthorityError {
 }
 
 impl std::error::Error for InternalAuthorityError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_unicode_are_those_that_browsers_send() {
+        let internal = InternalAuthorities::parse(["b\u{fc}cher.example:8000"]);
+        assert_eq!(internal.is_ok(), cfg!(feature = "idn"));
+        if let Ok(internal) = internal {
+            let authority = HostPort::parse(b"XN--bcher-kva.example:8000").unwrap();
+            assert!(internal.contains(&authority, None));
+        }
+    }
+}

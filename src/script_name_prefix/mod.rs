@@ -19,7 +19,7 @@
 //! |---|---|---|---|
 //! | Apache httpd, `ProxyPass /webapps/ ..` | `http://http-1:8000/webapps/` | `http://http-1:8000/` | `http://http-1:8000/django/` |
 //! | nginx, `location /webapps/`, `proxy_pass ..` | `http://http-1:8000` | `http://http-1:8000/` | `http://http-1:8000/django/` |
-//! | HAProxy, `http-request replace-path ..` | no such line | `/webapps(/.*)? \1` | `/webapps(/.*)? /django\1` |
+//! | HAProxy, `http-request replace-path ..` | no such line | `^/webapps/(.*) /\1` | `^/webapps/(.*) /django/\1` |
 //! | Traefik | no middleware | `stripPrefix` | `replacePathRegex` |
 //! | Kubernetes, ingress-nginx, `path: /webapps(/\|$)(.*)` | no annotation | `rewrite-target: /$2` | `rewrite-target: /django/$2` |
 //!
@@ -46,7 +46,7 @@
 //!    would leave this host (CVE-2018-14574).
 //! 7. [`ScriptName`] is set; inside of another layer of this kind the prefixes add up, and the path that the browser
 //!    asked for stays. With the feature `axum`, `OriginalUri` is set to it, unless a `Router` outside has taken away a
-//!    prefix of its own. A [`PublicUrl`] gets this prefix, unless the prefix is empty.
+//!    prefix of its own. A [`PublicUrl`](crate::PublicUrl) gets this prefix, unless the prefix is empty.
 //!
 //! In the response (all of it by parsed reference, RFC 3986, section 4.1, never by comparing texts):
 //!
@@ -78,7 +78,7 @@
 //! A request costs the boxed [`ScriptName`], and one copy of a path that is cut; with the feature `axum`,
 //! `OriginalUri` as well, where it is not there or another. A response costs one allocation of the exact size for each
 //! value that is rewritten, and none where nothing is; references with `..` that leads out are resolved in buffers of
-//! their own. Time grows with the length of the path and with the number of response fields.
+//! their own. Time grows with the length of the path and with that of the response fields, not with their product.
 //!
 //! `http` holds no URI longer than 65534 bytes: then there is no `OriginalUri`, and [`ScriptName::public_path`] still
 //! tells the path.
@@ -106,7 +106,7 @@
 //! | its body | who refused | why |
 //! |---|---|---|
 //! | none | axum: no route is of the path | the layer stands inside of the `Router`, which has routed by the path with the prefix; or `Router::nest` strips the prefix a second time |
-//! | `not found: the path is outside of the prefix …`, with a [`Refusal`] in the extensions | this layer | the proxy, or `Router::nest` outside, has stripped it already ([`proxy_strips`](ScriptNamePrefixLayer::proxy_strips)), or the prefix is another one |
+//! | `not found: the path is outside of the prefix …`, with a [`Refusal`](crate::Refusal) in the extensions | this layer | the proxy, or `Router::nest` outside, has stripped it already ([`proxy_strips`](ScriptNamePrefixLayer::proxy_strips)), or the prefix is another one |
 //!
 //! ```
 //! use axum::{Router, body::Body, routing::get};
@@ -171,6 +171,7 @@
 //! # }
 //! ```
 
+mod config;
 mod internal;
 mod mount;
 mod response;
@@ -179,22 +180,16 @@ mod script_name;
 
 use std::sync::Arc;
 
-#[cfg(feature = "axum")]
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Uri, header, request};
-
+use self::config::Config;
 pub use self::internal::{InternalAuthorities, InternalAuthorityError};
+use self::mount::Mode;
 pub use self::mount::Mounts;
-use self::mount::{Mode, Mount};
 pub use self::response::PublicPaths;
 use self::rules::Rules;
 pub use self::rules::{AlreadyPrefixed, ResponseRewrite};
 pub use self::script_name::ScriptName;
 pub use crate::body::ResponseBody;
-use crate::forced_host::PublicUrl;
-use crate::refusal::{Caller, Refusal, RefusalKind};
-use crate::shell::{ExemptPaths, Unit, edit, shell};
-use crate::wire::dot_segments;
+use crate::shell::{ExemptPaths, edit, shell};
 use crate::wire::path::PathPrefix;
 
 /// Response future of [`ScriptNamePrefix`].
@@ -221,7 +216,7 @@ impl ScriptNamePrefixLayer {
     /// of the application.
     ///
     /// Apache httpd: `ProxyPass /webapps/ http://http-1:8000/`. nginx: `location /webapps/ { proxy_pass
-    /// http://http-1:8000/; }`. HAProxy: `http-request replace-path /webapps(/.*)? \1`. Traefik: `stripPrefix`.
+    /// http://http-1:8000/; }`. HAProxy: `http-request replace-path ^/webapps/(.*) /\1`. Traefik: `stripPrefix`.
     /// ingress-nginx: `rewrite-target: /$2`. axum: `Router::nest`.
     ///
     /// ```
@@ -365,7 +360,7 @@ impl ScriptNamePrefixLayer {
     }
 
     /// Authorities under which only the proxies know this application. In responses they become the public origin
-    /// where a [`PublicUrl`] is known; else only the path behind them is rewritten.
+    /// where a [`PublicUrl`](crate::PublicUrl) is known; else only the path behind them is rewritten.
     ///
     /// ```
     /// use http::{Request, Response};
@@ -440,126 +435,6 @@ pub enum Bare {
     /// It is redirected with 308 to the one with a slash, the query kept.
     Redirect308,
 }
-
-#[derive(Clone, Debug)]
-struct Config {
-    mode: Mode,
-    unmatched: Unmatched,
-    bare: Bare,
-    exempt: ExemptPaths,
-    rules: Arc<Rules>,
-}
-
-impl Unit for Config {
-    type Owed = PublicPaths;
-
-    fn on_request(&self, parts: &mut request::Parts) -> Result<PublicPaths, Refusal> {
-        if !parts.uri.path().starts_with('/') {
-            return Ok(PublicPaths::untouched());
-        }
-        match self.judge(parts) {
-            Ok(Some(mount)) => self.enter(mount, parts),
-            Ok(None) => Ok(pass_by(parts)),
-            Err(_) if self.exempt.contains(parts) => Ok(pass_by(parts)),
-            Err(refusal) => Err(refusal),
-        }
-    }
-
-    fn when_disabled(_: &mut request::Parts) -> PublicPaths {
-        PublicPaths::untouched()
-    }
-}
-
-impl Config {
-    fn judge(&self, parts: &request::Parts) -> Result<Option<Mount>, Refusal> {
-        let Some(mount) = self.mode.mount(parts)? else {
-            return match self.unmatched {
-                Unmatched::NotFound => Err(RefusalKind::OutsidePrefix.into()),
-                Unmatched::PassThrough => Ok(None),
-            };
-        };
-        if dot_segments::climbs_out(mount.below().as_bytes()) {
-            return Err(RefusalKind::EscapesPrefix.into());
-        }
-        if mount.below().is_empty() && self.bare == Bare::Redirect308 {
-            let prefix = written(parts, &mount);
-            // Mapped to the root of the host, the mount point has its slash already.
-            if !prefix.is_root()
-                && let Ok(location) = HeaderValue::try_from(mount.with_slash(&prefix))
-            {
-                return Err(Refusal::from(RefusalKind::BarePrefix).with_header(header::LOCATION, location));
-            }
-        }
-        Ok(Some(mount))
-    }
-
-    fn enter(&self, mount: Mount, parts: &mut request::Parts) -> Result<PublicPaths, Refusal> {
-        let inner = mount.inner().ok_or(RefusalKind::EscapesPrefix)?;
-        let written = written(parts, &mount);
-        let left_alone =
-            if self.rules.leave_public_paths_alone() { written.clone() } else { PathPrefix::root() };
-        let script_name = ScriptName::entered(parts.extensions.get(), &mount, left_alone);
-        keep_original_uri(parts, &script_name);
-        let mut uri = std::mem::take(&mut parts.uri).into_parts();
-        uri.path_and_query = Some(inner);
-        parts.uri = Uri::from_parts(uri).map_err(|_| RefusalKind::EscapesPrefix)?;
-        let total = script_name.prefix().clone();
-        parts.extensions.insert(script_name);
-        if !total.is_root()
-            && let Some(url) = parts.extensions.get_mut::<PublicUrl>()
-        {
-            *url = url.with_prefix(total.clone());
-        }
-        // What a gRPC call is answered with is metadata, and no address.
-        if Caller::of(parts) == Caller::Grpc {
-            return Ok(PublicPaths::untouched());
-        }
-        let url = parts.extensions.get::<PublicUrl>().cloned();
-        Ok(PublicPaths::of(&self.rules, mount, written, total, url))
-    }
-}
-
-/// What is put before the paths of this mount in responses: its prefix, and before it those of the layers outside
-/// which leave alone what has them, since they could not tell a path with their prefix from one that begins like it.
-fn written(parts: &request::Parts, mount: &Mount) -> PathPrefix {
-    match parts.extensions.get::<ScriptName>() {
-        Some(outer) => outer.left_alone().join(&mount.public),
-        None => mount.public.clone(),
-    }
-}
-
-/// The request is none of this mount's.
-fn pass_by(parts: &mut request::Parts) -> PublicPaths {
-    if let (None, Some(arrived)) = (parts.extensions.get::<ScriptName>(), mount::arrived(parts)) {
-        parts.extensions.insert(ScriptName::passed_by(arrived));
-    }
-    PublicPaths::untouched()
-}
-
-/// A `Router` outside has set it to the path that arrived, which need not be the browser's.
-#[cfg(feature = "axum")]
-fn keep_original_uri(parts: &mut request::Parts, script_name: &ScriptName) {
-    use axum::extract::OriginalUri;
-
-    let outer = parts.extensions.get::<ScriptName>().map(ScriptName::public_path);
-    let arrived = outer.as_deref().or(parts.uri.path_and_query().map(PathAndQuery::as_str));
-    let known = parts.extensions.get::<OriginalUri>();
-    let is_current = known.is_none_or(|known| known.path_and_query().map(PathAndQuery::as_str) == arrived);
-    if !is_current || known.is_some() && arrived == Some(&*script_name.public_path()) {
-        return;
-    }
-    // Where prefix and path are too long for a URI, there is none to tell.
-    if let Some(path) = script_name.path_and_query() {
-        let mut uri = parts.uri.clone().into_parts();
-        uri.path_and_query = Some(path);
-        if let Ok(uri) = Uri::from_parts(uri) {
-            parts.extensions.insert(OriginalUri(uri));
-        }
-    }
-}
-
-#[cfg(not(feature = "axum"))]
-fn keep_original_uri(_: &mut request::Parts, _: &ScriptName) {}
 
 #[cfg(test)]
 mod tests;

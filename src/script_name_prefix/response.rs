@@ -1,7 +1,7 @@
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt::{self, Write};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -41,7 +41,8 @@ impl PublicPaths {
         if is_at_root || rules.rewrite.fields.is_empty() {
             return Self::untouched();
         }
-        Self { paths: Some(Paths { rules: Arc::clone(rules), mount, written, total, url }) }
+        let depth = OnceLock::new();
+        Self { paths: Some(Paths { rules: Arc::clone(rules), mount, depth, written, total, url }) }
     }
 }
 
@@ -63,6 +64,8 @@ impl<R> Owed<R> for PublicPaths {
 struct Paths {
     rules: Arc<Rules>,
     mount: Mount,
+    /// Of the page; the client may have made its path long, and it is looked at once only.
+    depth: OnceLock<usize>,
     written: PathPrefix,
     total: PathPrefix,
     url: Option<PublicUrl>,
@@ -82,26 +85,16 @@ impl Paths {
 
     /// `None` stays as it is, here and below.
     fn rewritten(&self, name: &HeaderName, value: &[u8]) -> Option<HeaderValue> {
-        let mut length = 0_usize;
-        if !self.put(name, value, &mut |bytes| length = length.saturating_add(bytes.len())) {
-            return None;
-        }
-        // What is longer than it need be is allocated a second time on its way to `Bytes`.
-        let mut rewritten = Vec::with_capacity(length);
-        self.put(name, value, &mut |bytes| rewritten.extend_from_slice(bytes));
-        HeaderValue::from_maybe_shared(Bytes::from(rewritten)).ok()
-    }
-
-    /// Hands out the rewritten value piece by piece. `false` where nothing is rewritten.
-    fn put(&self, name: &HeaderName, value: &[u8], out: Out<'_>) -> bool {
         if *name == header::SET_COOKIE {
-            self.put_cookie(value, out)
+            written(|out| self.put_cookie(value, out))
         } else if *name == header::LINK {
-            put_spliced(value, link::references(value), |old| self.reference(old), out)
+            written(|out| put_spliced(value, link::references(value), |old| self.reference(old), out))
         } else if *name == header::REFRESH {
-            put_spliced(value, refresh::url(value), |old| self.reference(old), out)
+            written(|out| put_spliced(value, refresh::url(value), |old| self.reference(old), out))
         } else {
-            put_spliced(value, Some(0..value.len()), |old| self.reference(old), out)
+            // Read once, though it is written twice.
+            let reference = self.reference(value.trim_ascii())?;
+            written(|out| put_spliced(value, Some(0..value.len()), |_| Some(&reference), out))
         }
     }
 
@@ -201,20 +194,17 @@ impl Paths {
     /// Left alone, unless the browser would come out elsewhere than the inner service means: the browser's path is
     /// longer, so that there `..` goes further up; and at the bare mount point it has no slash at its end.
     fn relative_path<'a>(&'a self, relative: &[u8]) -> Option<Public<'a>> {
-        let below = self.mount.below().as_bytes();
-        let stays_in_its_folder = !below.is_empty() && !dot_segments::climbs_out(relative);
-        if self.total.is_root() || stays_in_its_folder {
+        let stays_in_the_mount = || {
+            let up = dot_segments::folders(relative).up;
+            let is_bare = self.mount.below().is_empty();
+            !is_bare && (up == 0 || up <= *self.depth.get_or_init(|| depth(&self.mount)))
+        };
+        if self.total.is_root() || stays_in_the_mount() {
             return None;
         }
-        let resolve = |base: &[u8]| {
-            // Browsers have cleaned the base, of which a `..` at the end would be lost as the last segment.
-            let base = dot_segments::remove(base, Dots::AsBrowsers);
-            dot_segments::resolve(&base, relative, Dots::AsBrowsers)
-        };
-        let meant = resolve(inner_path(below));
-        let browsed = resolve(&[self.total.as_str().as_bytes(), below].concat());
-        let arrives = path::strip_prefix(&browsed, &self.total).map(inner_path);
-        (arrives != Some(inner_path(&meant))).then(|| Public::path(self.written.as_str(), meant))
+        // Whatever folder the page stands in, it is left.
+        let meant = dot_segments::resolve(b"/", relative, Dots::AsBrowsers);
+        Some(Public::path(self.written.as_str(), meant))
     }
 
     fn put_cookie(&self, value: &[u8], out: Out<'_>) -> bool {
@@ -275,9 +265,10 @@ fn has_hidden_scheme(path: &[u8]) -> bool {
     }
 }
 
-/// As the inner service sees it.
-fn inner_path(below: &[u8]) -> &[u8] {
-    if below.is_empty() { b"/" } else { path::one_leading_slash(below) }
+/// How many folders below the mount point a page stands, as browsers count.
+fn depth(mount: &Mount) -> usize {
+    let below = mount.below().as_bytes();
+    dot_segments::folders(below.strip_prefix(b"/").unwrap_or(below)).down
 }
 
 fn below_prefix<'a>(prefix: &'a PathPrefix, below: &'a [u8]) -> Public<'a> {
@@ -311,7 +302,7 @@ impl<'a> Public<'a> {
         match self.start {
             Start::Written(start) => out(start),
             // A callback takes all that is written.
-            Start::Origin(origin) => _ = write!(Text(out), "{origin}"),
+            Start::Origin(origin) => _ = origin.write_to(&mut Text(out)),
         }
         out(self.prefix.as_bytes());
         out(&self.below);
@@ -330,12 +321,24 @@ impl Write for Text<'_> {
     }
 }
 
+/// What is put, or nothing where that is `false`. It is put twice: the first time for its length.
+fn written(put: impl Fn(Out<'_>) -> bool) -> Option<HeaderValue> {
+    let mut length = 0_usize;
+    if !put(&mut |bytes| length = length.saturating_add(bytes.len())) {
+        return None;
+    }
+    // What is longer than it need be is allocated a second time on its way to `Bytes`.
+    let mut written = Vec::with_capacity(length);
+    put(&mut |bytes| written.extend_from_slice(bytes));
+    HeaderValue::from_maybe_shared(Bytes::from(written)).ok()
+}
+
 /// Replaces the ranges, as far as there is a replacement for them; blanks around them stay. Hands out nothing and is
 /// `false` where nothing is replaced.
-fn put_spliced<'a>(
+fn put_spliced<'a, P: Borrow<Public<'a>>>(
     value: &'a [u8],
     ranges: impl IntoIterator<Item = Range<usize>>,
-    replace: impl Fn(&'a [u8]) -> Option<Public<'a>>,
+    replace: impl Fn(&'a [u8]) -> Option<P>,
     out: Out<'_>,
 ) -> bool {
     let mut copied = 0;
@@ -346,7 +349,7 @@ fn put_spliced<'a>(
         let Some(new) = replace(old) else { continue };
         let start = range.start.saturating_add(blanks);
         out(value.get(copied..start).unwrap_or_default());
-        new.put(out);
+        new.borrow().put(out);
         copied = start.saturating_add(old.len());
     }
     if copied > 0 {

@@ -1,10 +1,14 @@
 use std::borrow::Cow;
 
-use http::Request;
+use http::{HeaderValue, Request, Uri, request};
 use proptest::prelude::*;
 
 use super::*;
+use crate::forced_host::PublicUrl;
 use crate::forwarded_for::{Claims, Written};
+use crate::refusal::{Caller, RefusalKind};
+use crate::shell::Unit;
+use crate::wire::dot_segments;
 use crate::wire::host::{HostPort, Scheme};
 use crate::{ForwardedForLayer, PeerAddr, TrustedProxies};
 

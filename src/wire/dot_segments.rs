@@ -106,23 +106,41 @@ pub fn resolve(base: &[u8], relative: &[u8], dots: Dots) -> Vec<u8> {
 /// ```
 pub fn climbs_out(path: &[u8]) -> bool {
     let may_hold_dots = path.iter().any(|byte| matches!(byte, b'.' | b'%'));
-    if !may_hold_dots {
-        return false;
-    }
-    let dots = Dots::AsBrowsers;
-    let mut depth = 0_usize;
     let is_step = |segment: &&[u8]| segment.iter().any(|byte| *byte != b'\t');
-    for segment in path.split(|byte| dots.separates(*byte)).filter(is_step) {
-        depth = match dots.step(segment) {
-            Some(Step::Stay) => depth,
-            Some(Step::Up) => match depth.checked_sub(1) {
-                Some(depth) => depth,
-                None => return true,
+    may_hold_dots && walk(segments_as_browsers(path).filter(is_step)).up > 0
+}
+
+/// Where a relative path leads, in folders, as browsers read it; an empty segment is one.
+pub(crate) fn folders(path: &[u8]) -> Folders {
+    walk(segments_as_browsers(path))
+}
+
+pub(crate) struct Folders {
+    /// How far it leads above where it starts.
+    pub(crate) up: usize,
+    /// How far it leads down from its highest point.
+    pub(crate) down: usize,
+}
+
+fn segments_as_browsers(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| Dots::AsBrowsers.separates(*byte))
+}
+
+fn walk<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Folders {
+    let mut folders = Folders { up: 0, down: 0 };
+    let mut segments = segments.peekable();
+    while let Some(segment) = segments.next() {
+        match Dots::AsBrowsers.step(segment) {
+            Some(Step::Up) => match folders.down.checked_sub(1) {
+                Some(down) => folders.down = down,
+                None => folders.up = folders.up.saturating_add(1),
             },
-            None => depth.saturating_add(1),
-        };
+            // The last one is no folder.
+            None if segments.peek().is_some() => folders.down = folders.down.saturating_add(1),
+            Some(Step::Stay) | None => {}
+        }
     }
-    false
+    folders
 }
 
 enum Step {

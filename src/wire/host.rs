@@ -189,6 +189,7 @@ impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(HostName(Letters::Lower(name))) => f.write_str(name),
+            Self::Name(name) if !name.bytes().any(|byte| byte.is_ascii_uppercase()) => f.write_str(name),
             Self::Name(name) => name.chars().try_for_each(|char| f.write_char(char.to_ascii_lowercase())),
             Self::V4(address) => address.fmt(f),
             Self::V6(address) => write!(f, "[{address}]"),

@@ -19,7 +19,8 @@ use crate::literal::literal;
 ///
 /// assert_eq!(PathPrefix::parse("/webapps/")?.as_str(), "/webapps");
 /// assert_eq!(PathPrefix::parse("/")?.as_str(), "");
-/// assert!(PathPrefix::parse("//evil.example").is_err());
+/// assert_eq!(PathPrefix::parse("/caf%c3%a9")?.as_str(), "/caf%C3%A9");
+/// assert!(PathPrefix::parse("//evil.example").is_err() && PathPrefix::parse("/café").is_err());
 /// # Ok::<(), tower_proxied::PathPrefixError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +35,7 @@ impl PathPrefix {
         Self(ShortText::new(""))
     }
 
-    /// Reads a prefix; slashes at the end do not count.
+    /// Reads a prefix; slashes at the end do not count. What is not ASCII must be percent-encoded (`/caf%C3%A9`).
     ///
     /// # Errors
     ///
@@ -105,7 +106,7 @@ impl fmt::Display for PathPrefixError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "path prefix {:?} is refused: it must be empty or start with one slash, of plain segments, at most {} bytes",
+            "path prefix {:?} is refused: it must be empty or start with one slash, of plain segments such as /webapps or /caf%C3%A9, at most {} bytes",
             self.text,
             PathPrefix::MAX_LEN
         )

@@ -54,25 +54,6 @@ impl<'a> Reference<'a> {
         Self { scheme, authority, path, query, fragment }
     }
 
-    /// Takes a reference apart that everyone reads alike.
-    ///
-    /// `None` is what browsers and RFC 3986 read differently, or what the RFC does not admit: a backslash at the
-    /// start, a colon in the first segment of a relative path (section 4.2).
-    ///
-    /// ```
-    /// use tower_proxied::wire::reference::Reference;
-    ///
-    /// assert_eq!(Reference::parse_unambiguous(b"/a:b"), Some(Reference::parse(b"/a:b")));
-    /// assert_eq!(Reference::parse_unambiguous(b"1:a"), None);
-    /// ```
-    pub fn parse_unambiguous(bytes: &'a [u8]) -> Option<Self> {
-        let parts = Self::parse(bytes);
-        let is_relative = parts.scheme.is_none() && parts.authority.is_none();
-        let (first_segment, _) = cut(parts.path, b'/');
-        let is_ambiguous = bytes.starts_with(b"\\") || is_relative && first_segment.contains(&b':');
-        (!is_ambiguous).then_some(parts)
-    }
-
     /// This reference as seen from `base`, which has a scheme (section 5.2.2, strict): what it leaves out comes
     /// from the base.
     pub fn resolve(&self, base: &Reference<'a>) -> Resolved<'a> {
@@ -340,10 +321,6 @@ mod tests {
             let (path, query, fragment) = (path.as_bytes(), bytes(query), bytes(fragment));
             let parts = Reference { scheme, authority, path, query, fragment };
             assert_eq!(Reference::parse(text.as_bytes()), parts, "{text}");
-            assert_eq!(Reference::parse_unambiguous(text.as_bytes()), Some(parts), "{text}");
-        }
-        for text in [":", "1:a", "a\tb:c", "\\\\evil.com", ":80/x"] {
-            assert_eq!(Reference::parse_unambiguous(text.as_bytes()), None, "{text}");
         }
     }
 

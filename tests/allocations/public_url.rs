@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use http::{Extensions, HeaderValue, Request, Response, header};
 use tower::{Layer, Service, service_fn};
-use tower_proxied::forced_host::{AllowedHosts, ForcedHostLayer, Origin, Site, Sites};
+use tower_proxied::forced_host::{AllowedHosts, ForcedHostLayer, Origin, OriginalHost, Site, Sites};
 use tower_proxied::wire::host::HostPort;
 use tower_proxied::{PublicUrl, Scheme};
 
@@ -93,6 +93,16 @@ fn an_allowed_host_takes_the_host_and_a_site_takes_the_site() {
     let layer = ForcedHostLayer::sites(Sites::new([site]).unwrap());
     let site = Taken { allocations: 2, bytes: VALUE.bytes + size_of::<Site>() };
     assert_eq!(through(&layer, "example.com"), site);
+}
+
+/// The host as text, the same as a field value, and the extension that keeps the old one.
+#[test]
+fn a_host_that_is_rewritten_takes_two_texts_and_what_it_was() {
+    let layer = ForcedHostLayer::fixed(PublicUrl::from_static("https://example.com")).rewrite_host();
+    let rewritten = through(&layer, "internal:8000");
+    let text = "example.com".len();
+    assert_eq!(rewritten.allocations, VALUE.allocations + 3);
+    assert_eq!(rewritten.bytes, VALUE.bytes + 2 * text + size_of::<OriginalHost>());
 }
 
 /// What the layer takes for a request whose extensions have room.

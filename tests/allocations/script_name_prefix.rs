@@ -98,8 +98,10 @@ fn an_answer_costs_what_is_rewritten() {
             "</webapps/a>; rel=x; anchor=\"/webapps/b\", </webapps/c>; rel=y",
             1,
         ),
-        // Dot segments are resolved in buffers of their own, once for the length and once for the bytes.
-        (&internal, url, "location", "/../x", "/webapps/x", 3),
+        // Dot segments are resolved in buffers of their own; in a field of a grammar of its own once for the length and
+        // once for the bytes.
+        (&internal, url, "location", "/../x", "/webapps/x", 2),
+        (&internal, url, "refresh", "0; url=/../x", "0; url=/webapps/x", 3),
     ] {
         let received = if std::ptr::eq(layer, &maps) { "/django/x" } else { "/webapps/x" };
         let without = through_with(layer, received, true, &[], url).taken;

@@ -3,6 +3,8 @@
 //! Not those of `@namespace` and `@document`, which name things and are not fetched. Escapes that spell the
 //! function, or the scheme, are not decoded: such a URL is left alone.
 
+use memchr::{memchr, memchr2};
+
 use super::name::Name;
 use super::reference::Unit;
 use super::url::{Head, UrlScan, is_around};
@@ -28,7 +30,9 @@ enum State {
     Identifier {
         is_at_keyword: bool,
     },
-    Escape,
+    Escape {
+        is_at_keyword: bool,
+    },
     Slash,
     Comment,
     CommentStar,
@@ -53,6 +57,26 @@ enum Rule {
 }
 
 impl Css {
+    /// How many bytes follow that change nothing.
+    pub(super) fn skip(&self, bytes: &[u8], at: u64, url: &mut UrlScan) -> usize {
+        let end = match self.state {
+            State::Tokens if self.rule == Rule::Other && self.depth == 0 && self.image_set.is_none() => {
+                return plain_tokens(bytes);
+            }
+            State::Comment => memchr(b'*', bytes),
+            State::Text { quote, is_url, is_escaped: false } if !is_url || url.is_decided() => {
+                bytes.iter().position(|byte| *byte == quote || *byte == b'\\' || is_newline(*byte))
+            }
+            State::UnquotedUrl { is_escaped: false } if url.is_decided() => memchr2(b')', b'\\', bytes),
+            State::Text { is_url: true, is_escaped: false, .. }
+            | State::UnquotedUrl { is_escaped: false } => {
+                return url.skip(bytes, at);
+            }
+            _ => Some(0),
+        };
+        end.unwrap_or(bytes.len())
+    }
+
     pub(super) fn feed(&mut self, unit: Unit, url: &mut UrlScan) -> Option<Head> {
         match self.state {
             State::Tokens => self.token(unit, url),
@@ -64,7 +88,7 @@ impl Css {
                 if unit.byte == b'\\' {
                     // An escaped name is none that is looked for.
                     self.identifier.push(b'\\');
-                    self.state = State::Escape;
+                    self.state = State::Escape { is_at_keyword };
                     return None;
                 }
                 self.state = State::Tokens;
@@ -76,7 +100,7 @@ impl Css {
                 }
                 self.token(unit, url);
             }
-            State::Escape => self.state = State::Identifier { is_at_keyword: false },
+            State::Escape { is_at_keyword } => self.state = State::Identifier { is_at_keyword },
             State::Slash => {
                 self.state = if unit.byte == b'*' { State::Comment } else { State::Tokens };
                 if self.state == State::Tokens {
@@ -132,7 +156,7 @@ impl Css {
             b'\\' => {
                 self.identifier.clear();
                 self.identifier.push(b'\\');
-                self.state = State::Escape;
+                self.state = State::Escape { is_at_keyword: false };
             }
             b'/' => self.state = State::Slash,
             quote @ (b'"' | b'\'') => {
@@ -154,6 +178,8 @@ impl Css {
         self.rule = match self.identifier.as_bytes() {
             b"import" => Rule::Import,
             b"namespace" | b"document" | b"-moz-document" => Rule::Names,
+            // What the escape spells may be one of these.
+            name if name.contains(&b'\\') => Rule::Names,
             _ => Rule::Other,
         };
     }
@@ -241,6 +267,31 @@ impl Css {
             return None;
         }
         url.feed(Unit { start: self.escape_at, ..unit })
+    }
+}
+
+/// The length of what is no string, comment, escape, function or at-rule.
+fn plain_tokens(bytes: &[u8]) -> usize {
+    const SPECIAL: [u8; 6] = *b"\"'(/@\\";
+    const BLOCK: usize = 16;
+    // Without a branch inside of a block: it becomes vector code.
+    let is_clean = |block: &&[u8]| {
+        block
+            .iter()
+            .fold(0, |any, byte| SPECIAL.iter().fold(any, |any, special| any | u8::from(byte == special)))
+            == 0
+    };
+    let clean = bytes.chunks_exact(BLOCK).take_while(is_clean);
+    let clean = clean.count().saturating_mul(BLOCK);
+    let rest = bytes.get(clean..).unwrap_or_default();
+    let end = rest.iter().position(|byte| SPECIAL.contains(byte)).unwrap_or(rest.len()).saturating_add(clean);
+    let before = bytes.get(..end).unwrap_or_default();
+    // An identifier may be the name of a function, or go on behind an escape, or in the next piece.
+    match bytes.get(end) {
+        Some(b'"' | b'\'' | b'/' | b'@') => end,
+        _ => {
+            before.iter().rposition(|byte| !is_of_identifier(*byte)).map_or(0, |last| last.saturating_add(1))
+        }
     }
 }
 

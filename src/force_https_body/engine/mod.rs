@@ -1,8 +1,10 @@
 //! The engine: bytes in, bytes out, no HTTP.
 
 mod css;
+mod find;
 mod name;
 mod namespaces;
+mod plain;
 mod reference;
 mod refresh;
 mod rewriter;
@@ -12,16 +14,19 @@ mod tokenizer;
 mod url;
 
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
+use self::plain::{plain, scheme_at};
 use self::reference::Unit;
 use self::rewriter::{Rewriter, Upgrade};
+use self::srcset::Srcset;
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
 pub(in crate::force_https_body) use self::url::UrlPort;
-use self::url::{UrlScan, is_around};
+use self::url::{Head, UrlScan, is_around};
 use super::policy::UpgradePolicy;
 use crate::wire::host::HostPort;
 
@@ -130,17 +135,41 @@ pub(super) fn upgrade_url(
     scan.begin();
     let head = url.iter().zip(0..).find_map(|(byte, at)| scan.feed(Unit::literal(*byte, at)));
     let head = head.or_else(|| scan.end(offset(url.len()), is_around))?;
-    if !policy.admits(&scan.host()?, head.port, own) {
+    upgrade_value(url, admitted(head, &scan, policy, own).into_iter().collect())
+}
+
+/// Upgrades the URLs of one `srcset` that stands alone: `None` where nothing changes.
+pub(super) fn upgrade_srcset(
+    srcset: &[u8],
+    policy: &UpgradePolicy,
+    own: Option<&HostPort<'static>>,
+) -> Option<Vec<u8>> {
+    let (mut list, mut scan, mut upgrades) = (Srcset::default(), UrlScan::default(), Vec::new());
+    for (byte, at) in srcset.iter().zip(0..) {
+        let head = list.feed(Unit::literal(*byte, at), &mut scan);
+        upgrades.extend(head.and_then(|head| admitted(head, &scan, policy, own)));
+    }
+    let head = list.end(offset(srcset.len()), &mut scan);
+    upgrades.extend(head.and_then(|head| admitted(head, &scan, policy, own)));
+    upgrade_value(srcset, upgrades)
+}
+
+fn admitted(
+    head: Head,
+    scan: &UrlScan,
+    policy: &UpgradePolicy,
+    own: Option<&HostPort<'static>>,
+) -> Option<Upgrade> {
+    policy.admits(&scan.host()?, head.port, own).then(|| Upgrade::new(head, policy))?
+}
+
+fn upgrade_value(value: &[u8], upgrades: Vec<Upgrade>) -> Option<Vec<u8>> {
+    if upgrades.is_empty() {
         return None;
     }
-    let upgrade = Upgrade::from(head);
-    let (before, rest) = url.split_at_checked(distance(0, upgrade.scheme_at))?;
-    let rest = rest.get(4..)?;
-    let Some((port, port_end)) = upgrade.dropped_port else { return Some([before, b"https", rest].concat()) };
-    let after_scheme = upgrade.scheme_at.saturating_add(4);
-    let authority = rest.get(..distance(after_scheme, port))?;
-    let path = rest.get(distance(after_scheme, port_end)..)?;
-    Some([before, b"https", authority, path].concat())
+    let mut out = Vec::with_capacity(value.len().saturating_add(upgrades.len()));
+    Source { held: &[], piece: value, start: 0 }.splice(upgrades.into_iter(), offset(value.len()), &mut out);
+    Some(out)
 }
 
 #[derive(Debug)]
@@ -196,6 +225,7 @@ impl Engine {
     }
 
     fn whole(mut self, page: &[u8], policy: &UpgradePolicy) -> Option<Bytes> {
+        scheme_at(page)?;
         self.read(page, policy);
         let end = self.end(policy);
         (!self.rewriter.upgrades().is_empty()).then(|| self.write(page, end))
@@ -215,7 +245,24 @@ impl Engine {
         if self.byte_order_mark == ByteOrderMark::Utf16 {
             self.tokenizer.pass(bytes.len());
         } else {
-            self.tokenizer.read(bytes, &mut self.rewriter.with(policy));
+            self.read_markup(bytes, policy);
+        }
+    }
+
+    fn read_markup(&mut self, bytes: &[u8], policy: &UpgradePolicy) {
+        let (mut at, mut scheme) = (0_usize, 0);
+        while at < bytes.len() {
+            if self.tokenizer.is_between_tags() && self.rewriter.is_in_plain_html() {
+                if scheme <= at {
+                    let next = bytes.get(at..).and_then(scheme_at);
+                    scheme = next.map_or(bytes.len(), |next| at.saturating_add(next));
+                }
+                let passed = plain(bytes.get(at..scheme).unwrap_or_default(), self.syntax);
+                self.tokenizer.pass(passed);
+                at = at.saturating_add(passed);
+            }
+            let rest = bytes.get(at..).unwrap_or_default();
+            at = at.saturating_add(self.tokenizer.read(rest, &mut self.rewriter.with(policy)));
         }
     }
 
@@ -228,24 +275,20 @@ impl Engine {
     /// Writes what is held, and then `piece`, up to `end`, with all upgrades before it. The rest is held.
     fn write(&mut self, piece: &[u8], end: u64) -> Bytes {
         let start = self.written;
-        let upgrades = self.rewriter.upgrades();
+        // Their list is kept, so that it is allocated once.
+        let mut upgrades = std::mem::take(self.rewriter.upgrades());
         upgrades.sort_unstable_by_key(|upgrade| upgrade.scheme_at);
         let ready = upgrades.partition_point(|upgrade| upgrade.scheme_at < end);
-        let upgrades: Vec<_> = upgrades.drain(..ready).collect();
         let len = distance(start, end);
-        let mut source = Source { held: &self.held, piece, start };
-        let mut out = BytesMut::with_capacity(len.saturating_add(upgrades.len()));
-        let mut at = start;
-        for upgrade in upgrades {
-            source.copy(at, upgrade.scheme_at, &mut out);
-            out.put_slice(b"https");
-            at = upgrade.scheme_at.saturating_add(4);
-            if let Some((port, port_end)) = upgrade.dropped_port {
-                source.copy(at, port, &mut out);
-                at = port_end;
-            }
-        }
-        source.copy(at, end, &mut out);
+        let (put, cut) = upgrades.iter().take(ready).fold((0_usize, 0_usize), |(put, cut), upgrade| {
+            let (more, less) = upgrade.lens();
+            (put.saturating_add(more), cut.saturating_add(less))
+        });
+        // `Bytes` take a `Vec` over as it is where it is full.
+        let mut out = Vec::with_capacity(len.saturating_add(put).saturating_sub(cut));
+        let source = Source { held: &self.held, piece, start };
+        source.splice(upgrades.drain(..ready), end, &mut out);
+        *self.rewriter.upgrades() = upgrades;
         if len < self.held.len() {
             self.held.drain(..len);
             self.held.extend_from_slice(piece);
@@ -255,7 +298,7 @@ impl Engine {
             self.held.extend_from_slice(piece.get(rest..).unwrap_or_default());
         }
         self.written = end;
-        out.freeze()
+        out.into()
     }
 }
 
@@ -267,12 +310,31 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn copy(&mut self, from: u64, to: u64, out: &mut BytesMut) {
+    /// Copies all up to `end`, with these upgrades, which are in order.
+    fn splice(&self, upgrades: impl Iterator<Item = Upgrade>, end: u64, out: &mut Vec<u8>) {
+        let mut at = self.start;
+        for upgrade in upgrades {
+            self.copy(at, upgrade.scheme_at, out);
+            out.extend_from_slice(b"https");
+            at = upgrade.scheme_at.saturating_add(4);
+            if let Some((written, port)) = upgrade.port() {
+                self.copy(at, written.start, out);
+                if let Some(port) = port {
+                    // To a `Vec` nothing fails.
+                    let _ = write!(out, ":{port}");
+                }
+                at = written.end;
+            }
+        }
+        self.copy(at, end, out);
+    }
+
+    fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
         let (from, to) = (distance(self.start, from), distance(self.start, to));
         let held = self.held.len();
-        out.put_slice(self.held.get(from.min(held)..to.min(held)).unwrap_or_default());
+        out.extend_from_slice(self.held.get(from.min(held)..to.min(held)).unwrap_or_default());
         let (from, to) = (from.saturating_sub(held), to.saturating_sub(held));
-        out.put_slice(self.piece.get(from..to).unwrap_or_default());
+        out.extend_from_slice(self.piece.get(from..to).unwrap_or_default());
     }
 }
 

@@ -6,11 +6,11 @@ pub(super) struct Name {
 }
 
 impl Name {
-    const CAPACITY: usize = 24;
+    const CAPACITY: usize = 28;
 
     pub(super) fn of(text: &[u8]) -> Self {
         let mut name = Self::default();
-        text.iter().for_each(|byte| name.push(*byte));
+        name.extend(text);
         name
     }
 
@@ -18,11 +18,16 @@ impl Name {
         self.len = 0;
     }
 
-    pub(super) fn push(&mut self, byte: u8) {
-        if let Some(slot) = self.bytes.get_mut(self.len) {
+    pub(super) fn extend(&mut self, text: &[u8]) {
+        let free = self.bytes.get_mut(self.len..).unwrap_or_default();
+        for (slot, byte) in free.iter_mut().zip(text) {
             *slot = byte.to_ascii_lowercase();
         }
-        self.len = self.len.saturating_add(1);
+        self.len = self.len.saturating_add(text.len());
+    }
+
+    pub(super) fn push(&mut self, byte: u8) {
+        self.extend(&[byte]);
     }
 
     /// The whole name; empty where it did not fit, since no name that matters is so long.

@@ -98,6 +98,11 @@ const NAMED: &[(&[u8], u8, bool)] = &[
 ];
 
 impl References {
+    /// What is read next is literal, up to the next `&`.
+    pub(super) fn are_closed(&self) -> bool {
+        matches!(self.state, State::Text)
+    }
+
     pub(super) fn feed(&mut self, byte: u8, at: u64, out: &mut impl FnMut(Unit)) {
         match &mut self.state {
             State::Text => self.begin(byte, at, out),

@@ -1,10 +1,14 @@
 //! What the tokens of a page mean for its URLs.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+
+use memchr::memchr;
 
 use super::css::Css;
 use super::name::Name;
 use super::namespaces::{Namespace, Namespaces};
+use super::offset;
 use super::reference::{References, Unit};
 use super::refresh::Refresh;
 use super::srcset::Srcset;
@@ -15,20 +19,47 @@ use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
 use crate::wire::host::HostPort;
 
 /// A URL whose scheme becomes `https`; both places change, or none.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Upgrade {
     pub(super) scheme_at: u64,
-    /// The `:80` that has to go.
-    pub(super) dropped_port: Option<(u64, u64)>,
+    /// Counted from the scheme, as pages hold many of these, and a head is short.
+    port: Option<PortEdit>,
 }
 
-impl From<Head> for Upgrade {
-    fn from(head: Head) -> Self {
-        let dropped_port = match head.port {
-            UrlPort::Default { start, end } => Some((start, end)),
-            UrlPort::Absent | UrlPort::Explicit(_) => None,
+/// A port as it is written, with its colon, and what takes its place.
+#[derive(Clone, Copy, Debug)]
+struct PortEdit {
+    start: u16,
+    end: u16,
+    /// None: the port of https.
+    port: Option<u16>,
+}
+
+impl Upgrade {
+    pub(super) fn new(head: Head, policy: &UpgradePolicy) -> Option<Self> {
+        let behind = |at: u64| u16::try_from(at.checked_sub(head.scheme_at)?).ok();
+        let port = match head.port {
+            UrlPort::Written { port, start, end } => match policy.secure_port(port) {
+                secure if secure == Some(port) => None,
+                secure => Some(PortEdit { start: behind(start)?, end: behind(end)?, port: secure }),
+            },
+            UrlPort::Absent => None,
         };
-        Self { scheme_at: head.scheme_at, dropped_port }
+        Some(Self { scheme_at: head.scheme_at, port })
+    }
+
+    /// Where the port is written that changes, and what takes its place.
+    pub(super) fn port(&self) -> Option<(Range<u64>, Option<u16>)> {
+        let at = |behind: u16| self.scheme_at.saturating_add(behind.into());
+        self.port.map(|edit| (at(edit.start)..at(edit.end), edit.port))
+    }
+
+    /// How many bytes it puts in, and takes out.
+    pub(super) fn lens(&self) -> (usize, usize) {
+        let Some(edit) = self.port else { return (1, 0) };
+        let digits = edit.port.and_then(u16::checked_ilog10);
+        let put = digits.map_or(1, |digits| usize::try_from(digits).unwrap_or(0).saturating_add(3));
+        (put, edit.end.saturating_sub(edit.start).into())
     }
 }
 
@@ -80,9 +111,13 @@ struct Tag {
 #[derive(Debug)]
 struct Waiting {
     upgrade: Upgrade,
+    report: Option<Box<Report>>,
+}
+
+#[derive(Debug)]
+struct Report {
     attribute: Name,
-    /// Only for reports.
-    host: Option<String>,
+    host: String,
 }
 
 impl Rewriter {
@@ -121,6 +156,11 @@ impl Rewriter {
         &mut self.scan.upgrades
     }
 
+    /// Nothing is open but elements of HTML that hold markup.
+    pub(super) fn is_in_plain_html(&self) -> bool {
+        self.namespaces.depth() == 0 && self.noscript_depth.is_none() && !self.scan.is_in_style
+    }
+
     /// The first byte that must wait. Nothing waits longer than its bound.
     pub(super) fn undecided_from(&mut self, at: u64, policy: &UpgradePolicy) -> Option<u64> {
         self.scan.url.release(at);
@@ -148,15 +188,23 @@ impl Reading<'_> {
 
     fn feed(&mut self, piece: &[u8], at: u64, is_decoded: bool) {
         let (policy, Rewriter { references, scan, .. }) = (self.policy, &mut *self.rewriter);
-        for (byte, at) in piece.iter().zip(at..) {
-            if is_decoded {
-                references.feed(*byte, at, &mut |unit| scan.feed(unit, policy));
+        let (mut rest, mut at) = (piece, at);
+        while let Some(byte) = rest.first()
+            && !scan.is_settled()
+        {
+            let literal = match is_decoded {
+                false => rest.len(),
+                true if references.are_closed() => memchr(b'&', rest).unwrap_or(rest.len()),
+                true => 0,
+            };
+            if literal > 0 {
+                scan.read(rest.get(..literal).unwrap_or_default(), at, policy);
             } else {
-                scan.feed(Unit::literal(*byte, at), policy);
+                references.feed(*byte, at, &mut |unit| scan.feed(unit, policy));
             }
-            if scan.is_settled() {
-                break;
-            }
+            let taken = literal.max(1);
+            rest = rest.get(taken..).unwrap_or_default();
+            at = at.saturating_add(offset(taken));
         }
     }
 
@@ -210,7 +258,7 @@ impl Sink for Reading<'_> {
         let Rewriter { namespaces, scan, noscript_depth, is_text_open, syntax, .. } = &mut *self.rewriter;
         scan.waiting.clear();
         let tag = &scan.tag;
-        if tag.namespace != Namespace::Html && tag.is_styled_font {
+        if *syntax == Syntax::Html && tag.namespace != Namespace::Html && tag.is_styled_font {
             namespaces.break_out();
         }
         let content = match (*syntax, tag.namespace) {
@@ -295,6 +343,25 @@ impl Scan {
         }
     }
 
+    /// Reads bytes that are written as themselves.
+    fn read(&mut self, bytes: &[u8], at: u64, policy: &UpgradePolicy) {
+        let mut next = 0_usize;
+        while !self.is_settled() {
+            let rest = bytes.get(next..).unwrap_or_default();
+            let place = at.saturating_add(offset(next));
+            let skipped = match self.kind {
+                Some(Kind::Url) => self.url.skip(rest, place),
+                Some(Kind::Css) => self.css.skip(rest, place, &mut self.url),
+                Some(Kind::Srcset) => self.srcset.skip(rest, place, &mut self.url),
+                _ => 0,
+            };
+            let Some(byte) = rest.get(skipped) else { return };
+            next = next.saturating_add(skipped);
+            self.feed(Unit::literal(*byte, at.saturating_add(offset(next))), policy);
+            next = next.saturating_add(1);
+        }
+    }
+
     fn feed(&mut self, unit: Unit, policy: &UpgradePolicy) {
         let head = match self.kind {
             Some(Kind::Url) => self.url.feed(unit),
@@ -351,9 +418,9 @@ impl Scan {
 
     fn tag_says(&mut self, so: bool, at: u64, policy: &UpgradePolicy) {
         self.tag.says_so = Some(so);
-        for waiting in std::mem::take(&mut self.waiting) {
-            if so && policy.may_hold(waiting.upgrade.scheme_at, at) {
-                self.commit(waiting.upgrade, &waiting.attribute, waiting.host.as_deref(), policy);
+        while let Some(Waiting { upgrade, report }) = self.waiting.pop_front() {
+            if so && policy.may_hold(upgrade.scheme_at, at) {
+                self.commit(upgrade, report.as_deref(), policy);
             }
         }
     }
@@ -374,26 +441,26 @@ impl Scan {
         if !is_admitted {
             return;
         }
-        let upgrade = Upgrade::from(head);
-        let host = policy.on_rewrite.map(|_| host.to_string());
+        let Some(upgrade) = Upgrade::new(head, policy) else { return };
         let attribute = self.attribute;
+        let report = policy.on_rewrite.map(|_| Report { attribute, host: host.to_string() });
         match (self.when, self.tag.says_so) {
             (When::TagSaysSo, None) => {
                 // One piece may hold more than may wait.
                 self.release_waiting(upgrade.scheme_at, policy);
-                self.waiting.push_back(Waiting { upgrade, attribute, host });
+                self.waiting.push_back(Waiting { upgrade, report: report.map(Box::new) });
             }
             (When::TagSaysSo, Some(false)) => {}
-            _ => self.commit(upgrade, &attribute, host.as_deref(), policy),
+            _ => self.commit(upgrade, report.as_ref(), policy),
         }
     }
 
-    fn commit(&mut self, upgrade: Upgrade, attribute: &Name, host: Option<&str>, policy: &UpgradePolicy) {
-        if let (Some(on_rewrite), Some(host)) = (policy.on_rewrite, host) {
+    fn commit(&mut self, upgrade: Upgrade, report: Option<&Report>, policy: &UpgradePolicy) {
+        if let (Some(on_rewrite), Some(report)) = (policy.on_rewrite, report) {
             on_rewrite(&Rewrite {
                 element: self.tag.name.as_str(),
-                attribute: attribute.as_str(),
-                host,
+                attribute: report.attribute.as_str(),
+                host: &report.host,
                 offset: upgrade.scheme_at,
             });
         }
@@ -428,7 +495,7 @@ fn is_void(name: &Name) -> bool {
     )
 }
 
-fn content_of(name: &Name) -> Content {
+pub(super) fn content_of(name: &Name) -> Content {
     match name.as_bytes() {
         b"title" | b"textarea" | b"style" | b"xmp" | b"iframe" | b"noembed" | b"noframes" => Content::Text,
         b"script" => Content::Script,

@@ -17,6 +17,19 @@ pub(super) enum Srcset {
 }
 
 impl Srcset {
+    /// How many bytes follow that change nothing, or only the host of a URL; not the last one of it, which may be a
+    /// comma.
+    pub(super) fn skip(&self, bytes: &[u8], at: u64, url: &mut UrlScan) -> usize {
+        if !matches!(self, Self::Url { .. }) {
+            return 0;
+        }
+        if !url.is_decided() {
+            return bytes.split_last().map_or(0, |(_, bytes)| url.skip(bytes, at));
+        }
+        let end = bytes.iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len());
+        end.saturating_sub(1)
+    }
+
     pub(super) fn feed(&mut self, unit: Unit, url: &mut UrlScan) -> Option<Head> {
         let is_blank = unit.byte.is_ascii_whitespace();
         match self {

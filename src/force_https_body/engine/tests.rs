@@ -74,6 +74,52 @@ fn soup() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
+/// Short pages in which a URL would change if a scheme were spelled some other way.
+fn nearly_schemes() -> impl Strategy<Value = String> {
+    let scheme = words(&[
+        "http",
+        "HTTP",
+        "hTtP",
+        "htt",
+        "&#104;ttp",
+        "ht&#116;p",
+        "ht\ntp",
+        "\\http",
+        "ht\\tp",
+        "http\0",
+        "http\n",
+        "https",
+        "httq",
+        "http;",
+        "http/",
+        "http ",
+        "\u{ff48}ttp",
+        "http\u{3a}",
+        "h&Tab;ttp",
+    ]);
+    let colon = words(&["", ":", "&#58;", "&colon;", "\\:", "\\3a ", "\\3a"]);
+    let place = words(&[
+        "<img src=",
+        "<img srcset='/a 1x, ",
+        "<p style='a:url(",
+        "<p style='@import \"",
+        "<style>a{b:url(",
+        "<style>@import '",
+        "<svg><style>a{b:url('",
+        "<link rel=icon href=",
+        "<base href=\"",
+        "<meta http-equiv=refresh content='0;url=",
+    ]);
+    (
+        place,
+        scheme,
+        colon,
+        words(&["//h/", "\\/\\/h/", "&sol;/h/"]),
+        words(&["", ">", "'>", "')</style>", "\">"]),
+    )
+        .prop_map(|(place, scheme, colon, rest, end)| format!("{place}{scheme}{colon}{rest}{end}"))
+}
+
 fn policies() -> Vec<UpgradePolicy> {
     let all = Targets::FORM_ACTION | Targets::META_REFRESH | Targets::DATA_ATTRIBUTES | Targets::LINK_ANY_REL;
     vec![UpgradePolicy::new(), UpgradePolicy::new().targets(all).max_hold(7)]
@@ -101,6 +147,35 @@ proptest! {
     }
 
     #[test]
+    fn a_page_without_a_scheme_stays_as_it_is(page in nearly_schemes()) {
+        let page = page.as_bytes();
+        prop_assume!(scheme_at(page).is_none());
+        for policy in policies() {
+            for start in [Upgrader::new, Upgrader::xhtml] {
+                let upgrader = start(policy.clone()).own_host(HostPort::parse(b"h").unwrap());
+                prop_assert_eq!(&in_pieces(upgrader, page.chunks(1), 8192), page);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_means_nothing(page in soup()) {
+        let page = page.as_bytes();
+        let policy = UpgradePolicy::new();
+        let page = &page[..scheme_at(page).unwrap_or(page.len())];
+        for syntax in [Syntax::Html, Syntax::Xml] {
+            let passed = plain(page, syntax);
+            let mut engine = Engine::new(syntax, None);
+            for byte in &page[..passed] {
+                engine.tokenizer.read(&[*byte], &mut engine.rewriter.with(&policy));
+            }
+            prop_assert!(engine.tokenizer.is_between_tags() && engine.rewriter.is_in_plain_html());
+            prop_assert!(engine.rewriter.upgrades().is_empty());
+            prop_assert_eq!(engine.rewriter.undecided_from(engine.tokenizer.position(), &policy), None);
+        }
+    }
+
+    #[test]
     fn only_schemes_change_and_only_once(page in soup()) {
         for policy in policies() {
             let once = upgrade_fragment(&page, &policy);
@@ -123,6 +198,75 @@ proptest! {
     #[test]
     fn any_bytes_pass_without_a_panic(page in prop::collection::vec(any::<u8>(), 0..64)) {
         in_pieces(Upgrader::new(Arc::new(UpgradePolicy::new())), page.chunks(3), 8192);
+    }
+}
+
+#[test]
+fn plain_tags() {
+    let passed = |page: &str| plain(page.as_bytes(), Syntax::Html);
+    for page in [
+        "",
+        "a > b",
+        "<p>",
+        "</p >",
+        "<P class=a id='b>' title=\"c'>\" hidden><br/><img src=/a/><x-y.z:w>",
+        "<style a>b{c:url(/d)}</p></styl></STYLE\n>",
+        "<span><small><table><nav><path>",
+        "<p><a\nb\tc\x0cd='e'f=g>",
+        "<p a\"b \"a'><p<a>",
+    ] {
+        assert_eq!(passed(page), page.len(), "{page}");
+    }
+    for tag in [
+        "<",
+        "<p",
+        "<p a",
+        "<p a='",
+        "<p a=b",
+        "</",
+        "</>",
+        "</3>",
+        "<!-- -->",
+        "<!a>",
+        "<?a>",
+        "<svg>",
+        "<Math>",
+        "<title>",
+        "<textarea>",
+        "<xmp>",
+        "<iframe>",
+        "<noembed>",
+        "<noframes>",
+        "<NOSCRIPT>",
+        "<script>",
+        "<plaintext>",
+        "<style>",
+        "<style>a</style",
+        "<style>a</styles>",
+        "<p =a>",
+        "<p a=>",
+        "<p a= b>",
+        "<p a =b>",
+        "<p / >",
+        "</p a",
+    ] {
+        assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");
+    }
+    assert_eq!(plain(b"<style>a</style>", Syntax::Xml), 0);
+}
+
+#[test]
+fn schemes_at_every_place() {
+    for scheme in ["http:", "HTTP&", "hTtP\\"] {
+        for len in 0..200 {
+            for at in 0..=len {
+                let page = format!("{}{scheme}{}", "p".repeat(at), "http".repeat(len - at));
+                assert_eq!(scheme_at(page.as_bytes()), Some(at));
+            }
+        }
+    }
+    for page in ["http", "https:", "htt:", "xttp:", "ht tp:", "http", "output: tp:", "http;", "hXtp:"] {
+        assert_eq!(scheme_at(page.repeat(50).as_bytes()), None, "{page}");
     }
 }
 
@@ -431,4 +575,98 @@ fn reports() {
     // Nothing waits where nothing changes.
     let mut upgrader = Upgrader::new(Arc::new(policy));
     assert_eq!(upgrader.push(Bytes::from_static(b"<img src=htt")), "<img src=htt");
+}
+
+#[test]
+fn the_longest_relations() {
+    for relation in FETCHED_RELATIONS {
+        let relation = std::str::from_utf8(relation).unwrap();
+        let page = format!("<link href=http://h/ rel={relation}><link rel='x {relation}' href=http://h/>");
+        assert_eq!(upgrade(&page), page.replace("http:", "https:"));
+    }
+}
+
+#[test]
+fn an_at_keyword_with_an_escape_may_be_namespace() {
+    for page in [
+        "<style>@n\\61mespace url(http://n/);</style>",
+        "<style>@\\6eamespace a \"http://n/\";</style>",
+        "<style>@nam\\espace url(\"http://n/\");</style>",
+    ] {
+        assert_eq!(upgrade(page), page);
+    }
+    let page = "<style>@n\\61mespace url(http://n/); a{b:url(http://h/)}</style>";
+    assert_eq!(upgrade(page), page.replace("http://h", "https://h"));
+}
+
+#[test]
+fn no_font_ends_the_svg_of_xhtml() {
+    let page = "<svg><font size='1'/><image href='http://h/'/></svg>";
+    let out = in_pieces(Upgrader::xhtml(UpgradePolicy::new()), [page.as_bytes()], 0);
+    assert_eq!(String::from_utf8(out).unwrap(), page.replace("http:", "https:"));
+}
+
+#[test]
+fn what_is_not_found() {
+    for page in [
+        "<svg><g filter='url(http://h/#f)' mask=\"url('http://h/')\"/></svg>",
+        "<iframe srcdoc='<img src=http://h/>'>",
+    ] {
+        assert_eq!(upgrade(page), page);
+    }
+    let page = "<svg:svg><svg:image href='http://h/'/></svg:svg>";
+    assert_eq!(in_pieces(Upgrader::xhtml(UpgradePolicy::new()), [page.as_bytes()], 0), page.as_bytes());
+}
+
+/// Floods of one thing, in one piece.
+#[test]
+fn time_grows_as_the_page_does() {
+    const LEN: usize = 1 << 16;
+    for (start, flood) in [
+        ("", "<"),
+        ("", "<a"),
+        ("", "</"),
+        ("", "<!--"),
+        ("", "<style>"),
+        ("", "<noscript>"),
+        ("", "http:<a "),
+        ("<style>", "<"),
+        ("<style>", "<a"),
+        ("<style>", "</s"),
+        ("<style>", "</style"),
+        ("<style>", "</style "),
+        ("<style>", "</a"),
+        ("<style>", "url("),
+        ("<style>", "url('"),
+        ("<style>", "a("),
+        ("<style>", "aaaa"),
+        ("<style>", "@"),
+        ("<style>", "\\"),
+        ("<title>", "</t"),
+        ("<script>", "<!--<script "),
+        ("<noscript>", "</noscrip"),
+        ("<noscript><img ", "a= "),
+        ("<noscript><!--", "--"),
+        ("<noscript>", "<"),
+        ("<svg><![CDATA[", "]"),
+        ("<img", " "),
+        ("<img ", "/"),
+        ("<img ", "a"),
+        ("<img ", "a "),
+        ("<img ", "a  ="),
+        ("<img ", "a='"),
+        ("<img src=", "&"),
+        ("<img src='http:", "/"),
+        ("<img src='http://", "&#"),
+        ("<img srcset='", "http://h/ 1x,"),
+        ("<link ", "href=http://h/ imagesrcset=http://h/ "),
+        ("<link imagesrcset='", "http://h/ 1x,"),
+    ] {
+        let page = Bytes::from([start, &flood.repeat(LEN / flood.len())].concat());
+        let begin = std::time::Instant::now();
+        let mut upgrader = Upgrader::new(UpgradePolicy::new());
+        upgrader.push(page);
+        upgrader.finish();
+        assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{flood:?} behind {start:?}");
+    }
 }

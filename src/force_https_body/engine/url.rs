@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
+use super::distance;
 use super::reference::Unit;
 use crate::wire::host::{Host, HostName};
 use crate::wire::text::percent_bytes;
@@ -53,12 +54,12 @@ pub(super) struct Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::force_https_body) enum UrlPort {
     Absent,
-    /// 80, written from `start` to `end`.
-    Default {
+    /// Written from `start` to `end`, with its colon.
+    Written {
+        port: u16,
         start: u64,
         end: u64,
     },
-    Explicit(u16),
 }
 
 impl UrlScan {
@@ -118,6 +119,27 @@ impl UrlScan {
         None
     }
 
+    /// Reads what is plainly a scheme or of a host, at `at`, and says how many bytes.
+    pub(super) fn skip(&mut self, bytes: &[u8], at: u64) -> usize {
+        const SCHEME: &[u8] = b"http://";
+        if self.state == State::Lead {
+            let is_scheme = bytes.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME));
+            if !is_scheme {
+                return 0;
+            }
+            (self.state, self.start) = (State::Slashes(2), at);
+            return SCHEME.len();
+        }
+        if self.state != State::Authority || self.colon.is_some() {
+            return 0;
+        }
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        let most = distance(at, self.start.saturating_add(MAX_HEAD));
+        let host = bytes.iter().take(most).take_while(|byte| is_plain(byte)).count();
+        self.authority.extend_from_slice(bytes.get(..host).unwrap_or_default());
+        host
+    }
+
     /// The URL ends at `at`; `is_around` are bytes that do not belong to its end.
     pub(super) fn end(&mut self, at: u64, is_around: fn(u8) -> bool) -> Option<Head> {
         self.release(at);
@@ -136,7 +158,9 @@ impl UrlScan {
         match unit.byte {
             b'/' | b'\\' | b'?' | b'#' => return self.decide(),
             byte if is_dropped(byte) => return None,
-            b'@' => (self.host_at, self.colon) = (index.saturating_add(1), None),
+            b'@' => {
+                (self.host_at, self.colon, self.is_in_brackets) = (index.saturating_add(1), None, false);
+            }
             b'[' => self.is_in_brackets = true,
             b']' => self.is_in_brackets = false,
             b':' if !self.is_in_brackets => {
@@ -159,10 +183,7 @@ impl UrlScan {
             None => UrlPort::Absent,
             Some(Colon { index, start, end }) => match self.authority.get(index.saturating_add(1)..)? {
                 [] => UrlPort::Absent,
-                digits => match port(digits)? {
-                    80 => UrlPort::Default { start, end },
-                    port => UrlPort::Explicit(port),
-                },
+                digits => UrlPort::Written { port: port(digits)?, start, end },
             },
         };
         (!self.host_bytes().is_empty()).then_some(Head { scheme_at: self.start, port })
@@ -203,12 +224,30 @@ fn host(bytes: &[u8]) -> Option<Host<'_>> {
         let text = std::str::from_utf8(inner.strip_suffix(b"]")?).ok()?;
         return text.parse().ok().map(Host::V6);
     }
+    if let Some(name) = plain_name(bytes) {
+        return Some(Host::Name(HostName::unchecked(Cow::Borrowed(name))));
+    }
+    uncommon_host(bytes)
+}
+
+/// A name as most are written.
+fn plain_name(bytes: &[u8]) -> Option<&str> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let last = bytes.rsplit(|byte| *byte == b'.').next()?;
+    let is_name = last.first()?.is_ascii_alphabetic() && bytes.iter().all(is_plain);
+    std::str::from_utf8(bytes).ok().filter(|_| is_name)
+}
+
+fn uncommon_host(bytes: &[u8]) -> Option<Host<'_>> {
     let bytes = percent_bytes(bytes)?;
     let is_ascii = bytes.is_ascii();
     let name = match bytes {
         Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     };
+    if !is_ascii && name.chars().any(may_become_ascii) {
+        return None;
+    }
     let name = if is_ascii { name } else { Cow::Owned(name.chars().map(narrow).collect()) };
     let name = match name {
         Cow::Borrowed(name) => Cow::Borrowed(name.strip_suffix('.').unwrap_or(name)),
@@ -234,6 +273,21 @@ fn narrow(char: char) -> char {
         }
         _ => char,
     }
+}
+
+/// What browsers drop, or map to ASCII, and [`narrow`] does not (UTS 46): a name with it may be any other.
+fn may_become_ascii(char: char) -> bool {
+    matches!(char,
+        '\u{aa}'..='\u{b3}' | '\u{b9}'..='\u{ba}' | '\u{132}'..='\u{133}' | '\u{17f}' | '\u{1c7}'..='\u{1cc}'
+        | '\u{1f1}'..='\u{1f3}' | '\u{2b0}'..='\u{2b8}' | '\u{2e1}'..='\u{2e3}' | '\u{34f}' | '\u{37e}'
+        | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{1d2c}'..='\u{1dbb}'
+        | '\u{1fef}' | '\u{200b}' | '\u{203c}' | '\u{2060}'..='\u{213b}' | '\u{2145}'..='\u{217f}'
+        | '\u{2460}'..='\u{24ea}' | '\u{2a75}'..='\u{2a76}' | '\u{2c7c}'..='\u{2c7d}' | '\u{3164}'
+        | '\u{3250}'..='\u{33ff}' | '\u{a7f1}'..='\u{a7f4}' | '\u{fb00}'..='\u{fb06}' | '\u{fb29}'
+        | '\u{fe00}'..='\u{fe69}' | '\u{feff}' | '\u{ffa0}' | '\u{107a5}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1ccd6}'..='\u{1ccf9}' | '\u{1d173}'..='\u{1d17a}' | '\u{1d400}'..='\u{1d7ff}' | '\u{1df95}'
+        | '\u{1f101}'..='\u{1f190}' | '\u{1fbf0}'..='\u{1fbf9}' | '\u{e0100}'..='\u{e01ef}'
+    )
 }
 
 fn is_number(label: &str) -> bool {
@@ -273,7 +327,27 @@ fn ipv4_number(label: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_name_is_what_the_long_way_finds(text in "[a-cx0-9A-C.%_-]{0,10}(\\.(0x|0|x|a)?[0-9a-cx]{0,3})?") {
+            prop_assert_eq!(host(text.as_bytes()), uncommon_host(text.as_bytes()), "{}", text);
+        }
+    }
+
+    #[cfg(feature = "idn")]
+    #[test]
+    fn knows_each_character_that_becomes_ascii() {
+        for char in ('\u{80}'..=char::MAX).filter(|char| narrow(*char) == *char) {
+            let name = format!("a{char}b");
+            let ascii = idna::domain_to_ascii_cow(name.as_bytes(), idna::AsciiDenyList::URL);
+            let becomes_ascii = ascii.is_ok_and(|ascii| !ascii.contains("xn--"));
+            assert!(!becomes_ascii || may_become_ascii(char), "{char:?}");
+        }
+    }
 
     fn head(text: &str) -> Option<(Head, String)> {
         let mut scan = UrlScan::default();
@@ -310,6 +384,22 @@ mod tests {
             ("http://a b/", "no host"),
             ("http://a%2fb/", "no host"),
             ("http://[::1/", "no host"),
+            ("http://[@h:80/", "h"),
+            ("http://]@h/", "h"),
+            ("http://u:[@h/", "h"),
+            // What browsers read as `localhost` and 127.0.0.1, or drop.
+            ("http://local\u{ad}host/", "no host"),
+            ("http://local%C2%ADhost/", "no host"),
+            ("http://\u{2113}ocalho\u{17f}t/", "no host"),
+            ("http://\u{1d4f5}\u{24de}calhost/", "no host"),
+            ("http://\u{2460}\u{2461}\u{2466}.0.0.1/", "no host"),
+            ("http://127.0.0.\u{1d7cf}/", "no host"),
+            ("http://\u{b9}27.0.0.1/", "no host"),
+            ("http://\u{200b}localhost/", "no host"),
+            (
+                "http://\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}/",
+                "\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}",
+            ),
         ] {
             assert_eq!(host_of(url).as_deref(), Some(host), "{url}");
         }
@@ -347,9 +437,9 @@ mod tests {
     #[test]
     fn port_by_its_number() {
         let port = |url| head(url).unwrap().0.port;
-        assert_eq!(port("http://h:80/"), UrlPort::Default { start: 8, end: 11 });
-        assert_eq!(port(" http://h:0080 "), UrlPort::Default { start: 9, end: 14 });
-        assert_eq!(port("http://h:8080"), UrlPort::Explicit(8080));
+        assert_eq!(port("http://h:80/"), UrlPort::Written { port: 80, start: 8, end: 11 });
+        assert_eq!(port(" http://h:0080 "), UrlPort::Written { port: 80, start: 9, end: 14 });
+        assert_eq!(port("http://h:8080"), UrlPort::Written { port: 8080, start: 8, end: 13 });
         assert_eq!(port("http://h:/"), UrlPort::Absent);
         assert_eq!(port("http://u:80@h/"), UrlPort::Absent);
     }

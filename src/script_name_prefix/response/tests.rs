@@ -192,6 +192,34 @@ fn all_lines_and_only_the_fields_that_were_asked_for() {
     assert_eq!(lines.iter().map(|line| line.is_sensitive()).collect::<Vec<_>>(), [false, true]);
 }
 
+/// Ten thousand references from a page as deep as a URI may be: what each costs must not depend on the page.
+#[test]
+fn many_climbing_links_below_a_long_path() {
+    let deep = format!("/app/{}", "a/".repeat(30_000));
+    let links = vec!["<../x>"; 10_000].join(", ");
+    let started = std::time::Instant::now();
+    assert_eq!(rewritten(&keeps(), &deep, "link", &links), links);
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+/// As the inner service sees it.
+fn inner_path(below: &[u8]) -> &[u8] {
+    if below.is_empty() { b"/" } else { path::one_leading_slash(below) }
+}
+
+/// Resolves the reference where the inner service stands and where the browser does, and compares.
+fn naive_relative(total: &str, below: &str, relative: &[u8]) -> Option<Vec<u8>> {
+    let resolve = |base: &[u8]| {
+        // Browsers have cleaned the base, of which a `..` at the end would be lost as the last segment.
+        let base = dot_segments::remove(base, Dots::AsBrowsers);
+        dot_segments::resolve(&base, relative, Dots::AsBrowsers)
+    };
+    let meant = resolve(inner_path(below.as_bytes()));
+    let browsed = resolve([total, below].concat().as_bytes());
+    let arrives = path::strip_prefix(&browsed, &PathPrefix::parse(total).unwrap()).map(inner_path);
+    (arrives != Some(inner_path(&meant))).then_some(meant)
+}
+
 fn layers() -> impl Strategy<Value = (ScriptNamePrefixLayer, &'static str)> {
     let with_internal =
         |layer: ScriptNamePrefixLayer| layer.internal_authorities(InternalAuthorities::from_static(&["a"]));
@@ -251,6 +279,26 @@ proptest! {
         let arrived = path::strip_prefix(&browsed, &PathPrefix::from_static("/app"));
         let meant = resolve(request.uri.path(), path.as_bytes());
         prop_assert_eq!(arrived.map(inner_path), Some(inner_path(&meant)), "{} {:?}", target, seen);
+    }
+
+    #[test]
+    fn relative_paths_are_left_alone_as_naively(
+        total in prop::sample::select(vec!["/app", "/a", "/a/b"]),
+        below in "(/(/|[.]|%2e|a|b|app|\\\\){0,8})?",
+        relative in "(a|b|app|[.]|[.]|%2e)(/|[.]|[.][.]/|%2e|a|b|app|\\\\|\t){0,10}",
+    ) {
+        let layer = ScriptNamePrefixLayer::proxy_keeps(PathPrefix::parse(total).unwrap());
+        let Ok(target) = Request::get(format!("{total}{below}")).body(()) else { return Ok(()) };
+        if dot_segments::climbs_out(below.as_bytes()) || HeaderValue::from_str(&relative).is_err() {
+            return Ok(());
+        }
+        let relative = relative.trim();
+        let seen = settle(&layer, target.into_parts().0, "location", relative.as_bytes());
+        let expected = match naive_relative(total, &below, relative.as_bytes()) {
+            Some(meant) => [total.as_bytes(), &meant].concat(),
+            None => relative.as_bytes().to_vec(),
+        };
+        prop_assert_eq!(String::from_utf8(seen), String::from_utf8(expected));
     }
 
     #[test]

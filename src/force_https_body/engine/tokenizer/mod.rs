@@ -3,10 +3,12 @@
 //! It keeps no bytes: each state depends on the bytes so far and not on how they were cut into chunks. What tree
 //! construction decides (text modes, CDATA) it asks its [`Sink`].
 
+mod tag;
 mod text;
 
 use memchr::memchr;
 
+pub(super) use self::tag::Tag;
 use super::name::Name;
 
 /// Which rules a document follows.
@@ -134,7 +136,7 @@ impl Tokenizer {
         self.at
     }
 
-    /// Reads bytes of an encoding that it does not know.
+    /// Passes over bytes that leave it as it is.
     pub(super) fn pass(&mut self, bytes: usize) {
         self.at = self.at.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
@@ -153,14 +155,30 @@ impl Tokenizer {
         )
     }
 
-    pub(super) fn read<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) {
+    /// Nothing is open, and all that comes is markup.
+    pub(super) fn is_between_tags(&self) -> bool {
+        self.state == State::Data && self.noscript.is_none()
+    }
+
+    /// Reads some of `bytes`, up to where [`is_between_tags`](Self::is_between_tags) holds, and says how many.
+    pub(super) fn read<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> usize {
         let mut rest = bytes;
+        // What follows the next `<` that was looked for.
+        let mut behind = bytes.len();
         while let Some(byte) = rest.first() {
-            let window = if self.noscript.is_some() {
-                self.look_for_noscript_end(*byte, sink);
-                rest.get(..1).unwrap_or_default()
-            } else {
-                rest
+            let window = match self.noscript {
+                None => rest,
+                // Its end tag begins at the next `<`.
+                Some(0) if *byte != b'<' => {
+                    if rest.len() <= behind {
+                        behind = rest.len().saturating_sub(up_to(rest, memchr(b'<', rest)).len());
+                    }
+                    up_to(rest, rest.len().checked_sub(behind))
+                }
+                Some(_) => {
+                    self.look_for_noscript_end(*byte, sink);
+                    rest.get(..1).unwrap_or_default()
+                }
             };
             let mut taken = 0;
             // Nothing taken: the same byte is read again in another state.
@@ -169,7 +187,11 @@ impl Tokenizer {
             }
             self.at = self.at.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
             rest = rest.get(taken..).unwrap_or_default();
+            if self.is_between_tags() {
+                break;
+            }
         }
+        bytes.len().saturating_sub(rest.len())
     }
 
     fn look_for_noscript_end<S: Sink>(&mut self, byte: u8, sink: &mut S) {
@@ -192,7 +214,10 @@ impl Tokenizer {
     fn step<S: Sink>(&mut self, byte: u8, rest: &[u8], sink: &mut S) -> usize {
         match self.state {
             State::Data => match memchr(b'<', rest) {
-                Some(0) => self.go(State::TagOpen),
+                Some(0) => match self.tag(rest, sink) {
+                    Some(len) => len,
+                    None => self.go(State::TagOpen),
+                },
                 end => self.text(up_to(rest, end), true, sink),
             },
             State::TagOpen => match byte {
@@ -218,8 +243,9 @@ impl Tokenizer {
             },
             State::TagName => {
                 if !ends_tag_name(byte) {
-                    self.tag_name.push(byte);
-                    return 1;
+                    let name = up_to(rest, rest.iter().position(|byte| ends_tag_name(*byte)));
+                    self.tag_name.extend(name);
+                    return name.len();
                 }
                 if !self.is_end_tag {
                     sink.start_tag(&self.tag_name);
@@ -230,10 +256,13 @@ impl Tokenizer {
                     _ => self.go(State::BeforeAttributeName),
                 }
             }
-            State::BeforeAttributeName => match byte {
-                byte if byte.is_ascii_whitespace() => 1,
-                b'/' | b'>' => self.again(State::AfterAttributeName),
-                _ => {
+            State::BeforeAttributeName => match (self.part(rest, sink), byte) {
+                (Some(len), _) => len,
+                (None, byte) if byte.is_ascii_whitespace() => {
+                    up_to(rest, rest.iter().position(|byte| !byte.is_ascii_whitespace())).len()
+                }
+                (None, b'/' | b'>') => self.again(State::AfterAttributeName),
+                (None, _) => {
                     // A `=` in this place is the first byte of the name.
                     self.name.clear();
                     self.name.push(byte);
@@ -250,8 +279,9 @@ impl Tokenizer {
                     self.again(State::AfterAttributeName)
                 }
                 _ => {
-                    self.name.push(byte);
-                    1
+                    let name = up_to(rest, rest.iter().position(|byte| ends_attribute_name(*byte)));
+                    self.name.extend(name);
+                    name.len()
                 }
             },
             State::AfterAttributeName => match byte {
@@ -467,6 +497,10 @@ fn up_to(bytes: &[u8], end: Option<usize>) -> &[u8] {
 
 fn ends_tag_name(byte: u8) -> bool {
     byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>')
+}
+
+fn ends_attribute_name(byte: u8) -> bool {
+    byte == b'=' || ends_tag_name(byte)
 }
 
 #[cfg(test)]

@@ -30,8 +30,10 @@ pub(super) fn record(page: &str, scripting: Scripting) -> Tokens {
 fn pieces(page: &str, scripting: Scripting, len: usize) -> Vec<Told> {
     let mut recorder = Recorder::new(page, scripting);
     let mut tokenizer = Tokenizer::new(Syntax::Html);
-    for piece in page.as_bytes().chunks(len) {
-        tokenizer.read(piece, &mut recorder);
+    for mut piece in page.as_bytes().chunks(len) {
+        while !piece.is_empty() {
+            piece = &piece[tokenizer.read(piece, &mut recorder)..];
+        }
     }
     assert_eq!(tokenizer.position(), page.len() as u64);
     recorder.told

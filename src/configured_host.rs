@@ -1,12 +1,19 @@
 use crate::wire::host::HostPort;
 
 /// A host as an operator writes it: with the feature `idn`, in Unicode too.
-pub(super) fn configured_host(text: &str) -> Option<HostPort<'static>> {
+pub(crate) fn configured_host(text: &str) -> Option<HostPort<'static>> {
     if !text.is_ascii() {
         return in_unicode(text);
     }
     HostPort::parse(text.as_bytes()).map(HostPort::into_owned)
 }
+
+/// What to do about a name in Unicode that is none.
+pub(crate) const UNICODE: &str = if cfg!(feature = "idn") {
+    "its host must be a name that can be written in ASCII"
+} else {
+    "write its host in ASCII, as xn--.., or use the feature idn"
+};
 
 #[cfg(not(feature = "idn"))]
 fn in_unicode(_: &str) -> Option<HostPort<'static>> {

@@ -1,0 +1,133 @@
+//! Tags and attributes that are there as a whole, and are written as most are: read without a state for each byte.
+
+use super::{Sink, State, Tokenizer, ends_attribute_name, ends_tag_name};
+use crate::force_https_body::engine::find::find;
+use crate::force_https_body::engine::name::Name;
+use crate::force_https_body::engine::offset;
+
+/// The start of a tag.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::force_https_body::engine) struct Tag<'a> {
+    pub(in crate::force_https_body::engine) is_end_tag: bool,
+    pub(in crate::force_https_body::engine) name: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Tag<'a> {
+    pub(in crate::force_https_body::engine) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (is_end_tag, bytes) = match bytes {
+            [b'<', b'/', bytes @ ..] => (true, bytes),
+            [b'<', bytes @ ..] => (false, bytes),
+            _ => return None,
+        };
+        // Before the end is looked for, which may be far.
+        bytes.first().filter(|byte| byte.is_ascii_alphabetic())?;
+        let (name, rest) = bytes.split_at_checked(bytes.iter().position(|byte| ends_tag_name(*byte))?)?;
+        Some(Self { is_end_tag, name, rest })
+    }
+
+    /// What follows the tag.
+    pub(in crate::force_https_body::engine) fn after(self) -> Option<&'a [u8]> {
+        let mut rest = self.rest;
+        loop {
+            match part(rest)? {
+                Part::Attribute { after, .. } => rest = after,
+                Part::End { after, .. } => return Some(after),
+            }
+        }
+    }
+}
+
+impl Tokenizer {
+    /// Reads the start of a tag, up to the end of its name.
+    pub(super) fn tag<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Option<usize> {
+        let tag = Tag::read(bytes)?;
+        (self.tag_name, self.is_end_tag) = (Name::of(tag.name), tag.is_end_tag);
+        if !tag.is_end_tag {
+            sink.start_tag(&self.tag_name);
+        }
+        self.state = State::BeforeAttributeName;
+        Some(bytes.len().saturating_sub(tag.rest.len()))
+    }
+
+    /// Reads the next attribute, or the end of the tag.
+    pub(super) fn part<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Option<usize> {
+        let start = self.at;
+        let place = |rest: &[u8]| start.saturating_add(offset(bytes.len().saturating_sub(rest.len())));
+        let after = match part(bytes)? {
+            Part::Attribute { name, value, behind_value, after } => {
+                if !self.is_end_tag && sink.attribute(&Name::of(name)) {
+                    let end = place(behind_value);
+                    if !value.is_empty() {
+                        sink.value(value, end.saturating_sub(offset(value.len())));
+                    }
+                    sink.value_end(end);
+                }
+                after
+            }
+            Part::End { is_self_closing, after } => {
+                self.at = place(after).saturating_sub(1);
+                self.end_tag(is_self_closing, sink);
+                self.at = start;
+                after
+            }
+        };
+        Some(bytes.len().saturating_sub(after.len()))
+    }
+}
+
+enum Part<'a> {
+    /// `behind_value` begins where the value ends, which is known where the next thing begins if there is none.
+    Attribute {
+        name: &'a [u8],
+        value: &'a [u8],
+        behind_value: &'a [u8],
+        after: &'a [u8],
+    },
+    End {
+        is_self_closing: bool,
+        after: &'a [u8],
+    },
+}
+
+/// The next thing behind the name of a tag, or behind an attribute. An `=` apart from its name, and `/` within a tag
+/// are rare, and left to the states.
+#[inline(always)]
+fn part(bytes: &[u8]) -> Option<Part<'_>> {
+    let bytes = behind_blanks(bytes);
+    match bytes {
+        [b'>', after @ ..] => return Some(Part::End { is_self_closing: false, after }),
+        [b'/', b'>', after @ ..] => return Some(Part::End { is_self_closing: true, after }),
+        _ => {}
+    }
+    let (name, rest) = bytes.split_at_checked(bytes.iter().position(|byte| ends_attribute_name(*byte))?)?;
+    if name.is_empty() {
+        return None;
+    }
+    let (value, behind_value, after) = match rest {
+        [b'=', quote @ (b'"' | b'\''), rest @ ..] => {
+            let (value, behind) = rest.split_at_checked(find(*quote, rest)?)?;
+            (value, behind, behind.get(1..)?)
+        }
+        [b'=', rest @ ..] => {
+            let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'>')?;
+            let (value, after) = rest.split_at_checked(end).filter(|(value, _)| !value.is_empty())?;
+            (value, after, after)
+        }
+        _ => {
+            let after = behind_blanks(rest);
+            if matches!(after, [] | [b'=', ..]) {
+                return None;
+            }
+            (&[][..], after, after)
+        }
+    };
+    Some(Part::Attribute { name, value, behind_value, after })
+}
+
+fn behind_blanks(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\n' | b'\t' | b'\r' | b'\x0c', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
