@@ -41,6 +41,11 @@ fn reference() {
 }
 
 #[test]
+fn cookie() {
+    replay("cookie", checks::cookie);
+}
+
+#[test]
 fn upgrader() {
     replay("upgrader", checks::upgrader);
 }

@@ -1,6 +1,7 @@
 //! What must hold whatever the bytes are: run by the fuzz targets, and by the crate's own tests on all seeds.
 
 mod browser;
+mod cookie;
 mod inner;
 mod prefix;
 mod reference;
@@ -16,6 +17,7 @@ use tower_proxied::wire::name::FORWARDING;
 use tower_proxied::wire::node::Node;
 use tower_proxied::{Proxied, PublicUrl};
 
+pub use self::cookie::cookie;
 use self::inner::inner;
 use self::reference::{Said, read_element, read_forwarded, trim};
 use self::scenario::{SCENARIOS, Scenario};

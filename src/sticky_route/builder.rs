@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
@@ -9,6 +9,7 @@ use super::failover::{Failover, Phase};
 use super::pool::{Balance, Member, Snapshot};
 use super::route_cookie::RouteCookie;
 use super::service::{Clock, Shared, StickyRoute};
+use super::token::WallClock;
 
 impl<S> StickyRoute<S> {
     /// A pool of this name. The name is part of tokens and of the cookie's default name: give each pool its own.
@@ -25,6 +26,7 @@ impl<S> StickyRoute<S> {
             failover: Failover::default(),
             classify: None,
             clock: Box::new(Instant::now),
+            wall_clock: WallClock::default(),
         }
     }
 }
@@ -40,6 +42,7 @@ pub struct Builder<S> {
     failover: Failover,
     classify: Option<fn(&dyn Any) -> Phase>,
     clock: Box<dyn Fn() -> Instant + Send + Sync>,
+    wall_clock: WallClock,
 }
 
 impl<S> Builder<S> {
@@ -89,17 +92,28 @@ impl<S> Builder<S> {
         self
     }
 
+    /// The clock of what stands in cookies, for tests: [`RouteCookie::max_idle`], and whether a member's cookie is
+    /// `Expires`d. `SystemTime::now` unless said.
+    pub fn wall_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.wall_clock = WallClock::new(now);
+        self
+    }
+
     /// A pool without a member is built too: see [`StickyRoute::builder`].
     ///
     /// # Errors
     ///
     /// No cookie; a name, separator, path, domain or combination of attributes that browsers refuse; a key that is missing
-    /// or too short; a route that is no cookie value, holds the separator of a managed suffix, or stands twice.
+    /// or too short; a limit, header, URL parameter or other route that does not fit the kind of cookie; a route that is no cookie value, holds the separator of a managed suffix, or stands twice.
     pub fn build(self) -> Result<StickyRoute<S>, BuildError> {
         if !crate::wire::cookie::is_name(self.pool.as_bytes()) {
             return Err(Problem::Pool.of(&self.pool));
         }
-        let cookie = self.cookie.ok_or_else(|| Problem::NoCookie.of(&self.pool))?.build(&self.pool)?;
+        let cookie = self
+            .cookie
+            .ok_or_else(|| Problem::NoCookie.of(&self.pool))?
+            .build(&self.pool)?
+            .with_wall_clock(self.wall_clock);
         let snapshot = Snapshot::build(self.members, &cookie)?;
         Ok(StickyRoute::new(Shared {
             snapshot: ArcSwap::new(Arc::new(snapshot)),
@@ -184,6 +198,10 @@ pub(super) enum Problem {
     SeparatorInRoute,
     Balance,
     SameSite,
+    Limit,
+    Header,
+    UrlParameter,
+    OtherRoutes,
 }
 
 impl Problem {
@@ -205,7 +223,11 @@ impl Problem {
             | Self::Partitioned
             | Self::SameSiteNone
             | Self::NoKey
-            | Self::ShortKey => "cookie",
+            | Self::ShortKey
+            | Self::Limit
+            | Self::OtherRoutes => "cookie",
+            Self::Header => "header",
+            Self::UrlParameter => "URL parameter",
             Self::Route | Self::DuplicateRoute | Self::SeparatorInRoute => "route",
             Self::Balance => "balance",
             Self::SameSite => "SameSite",
@@ -232,6 +254,14 @@ impl Problem {
             Self::SeparatorInRoute => "it holds the separator of the cookie",
             Self::Balance => "it must be power-of-two, smooth-weighted, by-requests or least-busy",
             Self::SameSite => "it must be strict, lax or none",
+            Self::Limit => "max_idle and max_life are for opaque cookies, and a second at least",
+            Self::Header => {
+                "it must be a header of its own, which neither HTTP nor proxies use, for an opaque or plain pin"
+            }
+            Self::UrlParameter => {
+                "it must be a name without `=`, `&`, `;`, `/` and blanks, for suffix or whole_value"
+            }
+            Self::OtherRoutes => "only managed_suffix has other routes",
         }
     }
 }

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
+use http::{HeaderValue, Response, StatusCode, header, request};
 
 use super::body::InFlight;
-use super::cookie::{Reading, keep_from_shared_caches};
+use super::cookie::{Pin, Reading};
 use super::failover::Phase;
 use super::pool::{Entry, Picked, pick, pick_in_place_of, take_pinned};
 use super::service::Shared;
@@ -15,9 +15,10 @@ use crate::refusal::{Caller, Refusal, RefusalKind};
 /// One request on its way to members.
 pub(super) struct Exchange<S> {
     pub(super) shared: Arc<Shared<S>>,
-    pinned: Option<(Arc<Entry<S>>, bool)>,
+    pinned: Option<(Arc<Entry<S>>, Pin)>,
     /// Of a request without a pin.
     unpinned: Outcome,
+    may_write: bool,
     may_insert: bool,
     is_secure: bool,
     pub(super) is_idempotent: bool,
@@ -37,7 +38,7 @@ impl<S> Exchange<S> {
         let snapshot = shared.snapshot.load();
         let is_in_scope = cookie.is_in_scope(parts);
         let reading = if is_in_scope {
-            cookie.read(&parts.headers, &snapshot, |entry| entry.state.takes_pinned(now))
+            cookie.read(parts, &snapshot, |entry| entry.state.takes_pinned(now))
         } else {
             Reading::Absent
         };
@@ -46,6 +47,7 @@ impl<S> Exchange<S> {
             _ if !is_in_scope => Outcome::OutOfScope,
             Reading::Absent if cookie.is_written() => Outcome::New,
             Reading::Absent => Outcome::Absent,
+            Reading::Expired => Outcome::Expired,
             _ if cookie.is_own() => Outcome::Unknown,
             _ => Outcome::NoRoute,
         };
@@ -53,7 +55,8 @@ impl<S> Exchange<S> {
             shared: shared.clone(),
             pinned: None,
             unpinned,
-            may_insert: is_in_scope && cookie.is_own() && cookie.is_inserted_on(&parts.method),
+            may_write: is_in_scope && cookie.is_own(),
+            may_insert: cookie.is_inserted_on(&parts.method),
             is_secure: parts.extensions.get::<Proxied>().is_some_and(Proxied::is_secure),
             is_idempotent: parts.method.is_idempotent(),
             taken: None,
@@ -61,7 +64,7 @@ impl<S> Exchange<S> {
             attempts: 1,
         };
         let mut picked;
-        if let Reading::Pinned(entry, is_current) = reading {
+        if let Reading::Pinned(entry, pin) = reading {
             picked = take_pinned(shared.balance, &shared.turns, &snapshot, &entry, now);
             if picked.is_none()
                 && let Some(until) = shared.wait_for(&entry, now)
@@ -70,7 +73,7 @@ impl<S> Exchange<S> {
             }
             picked =
                 picked.or_else(|| pick_in_place_of(&entry, shared.balance, &shared.turns, &snapshot, now));
-            exchange.pinned = Some((entry, is_current));
+            exchange.pinned = Some((entry, pin));
         } else {
             picked = pick(shared.balance, &shared.turns, &snapshot, &[], now);
         }
@@ -139,21 +142,24 @@ impl<S> Exchange<S> {
 
     /// The member answered: names it to the client where need be.
     pub(super) fn finish<R>(self, mut response: Response<R>) -> Response<InFlight<R>> {
-        let Self { shared, pinned, unpinned, may_insert, is_secure, taken, attempts, .. } = self;
+        let Self { shared, pinned, unpinned, may_write, may_insert, is_secure, taken, attempts, .. } = self;
         let Some((entry, attempt)) = taken else { return response.map(|body| InFlight::new(body, None)) };
         let status = response.status();
         let is_failure = shared.failover.is_failure(status) || is_refusal(&response);
         let headers = response.headers_mut();
         let is_ended = shared.cookie.is_own() && shared.cookie.drop_set_by_member(headers);
-        let may_pin = may_insert && !is_ended && !is_failure;
+        let may_write = may_write && !is_ended && !is_failure;
+        let may_pin = may_write && may_insert;
+        let mut first = None;
         let outcome = match pinned {
             None => {
                 shared.cookie.append_route(headers, &entry.route);
                 unpinned
             }
-            Some((pinned, is_current)) if pinned.route == entry.route => {
+            Some((pinned, pin)) if pinned.route == entry.route => {
                 shared.cookie.append_route(headers, &entry.route);
-                if is_current { Outcome::Hit } else { Outcome::HitReissue }
+                first = pin.first;
+                if pin.is_current { Outcome::Hit } else { Outcome::HitReissue }
             }
             Some((pinned, _)) if shared.failover.keeps_pin => {
                 shared.cookie.append_route(headers, &pinned.route);
@@ -163,10 +169,14 @@ impl<S> Exchange<S> {
             Some(_) if may_pin || shared.cookie.append_route(headers, &entry.route) => Outcome::Repinned,
             Some(_) => Outcome::Detour,
         };
-        let is_named =
-            matches!(outcome, Outcome::New | Outcome::Unknown | Outcome::HitReissue | Outcome::Repinned);
-        if may_pin && is_named {
-            issue(headers, &entry, is_secure);
+        let is_named = match outcome {
+            Outcome::New | Outcome::Unknown | Outcome::Expired | Outcome::Repinned => may_pin,
+            // The client is pinned already, whatever the method.
+            Outcome::HitReissue => may_write,
+            _ => false,
+        };
+        if is_named {
+            shared.cookie.issue(headers, &entry, is_secure, first);
         }
         let route = Some(entry.route.clone());
         response.extensions_mut().insert(Decision { route, outcome, attempts });
@@ -177,12 +187,6 @@ impl<S> Exchange<S> {
 /// A layer around the member refused: this tells nothing about the member.
 fn is_refusal<R>(response: &Response<R>) -> bool {
     response.extensions().get::<Refusal>().is_some()
-}
-
-fn issue<S>(headers: &mut HeaderMap, entry: &Entry<S>, is_secure: bool) {
-    let Some([http, https]) = &entry.issued else { return };
-    headers.append(header::SET_COOKIE, if is_secure { https.clone() } else { http.clone() });
-    keep_from_shared_caches(headers);
 }
 
 /// A request that no member gets.

@@ -6,8 +6,10 @@
 //!
 //! # What it decides, in order
 //!
-//! 1. The cookie is looked up in all `Cookie` lines, by the byte (RFC 6265, section 4.2.1). Of several of its name the
-//!    first that names a member which takes the request counts. It only ever selects from the pool: it is no address.
+//! 1. The cookie is looked up in all `Cookie` lines, by the byte (RFC 6265, section 4.2.1); or [a
+//!    header](RouteCookie::in_header) is, or [a parameter of the URL](RouteCookie::or_url_parameter) too. Of several of its
+//!    name the first that names a member which takes the request counts; one that is [too old](RouteCookie::max_idle) names
+//!    none. It only ever selects from the pool: it is no address.
 //! 2. The pin is taken out of the request: all cookies of its own, or the suffix that names a member.
 //! 3. The pinned member gets the request, if it is [`State::Ok`] or [`State::Drain`], or was ejected long enough ago; then
 //!    this request alone tries it.
@@ -19,8 +21,8 @@
 //! 7. A clone of the member is driven to readiness and called. If it fails, another one gets the request where
 //!    [`Failover`] allows it: at most two in all, unless said.
 //! 8. A cookie of its own names exactly the member that answered. It is set where the client has none, or another one;
-//!    never on a hit, and not with a 502, 503 or 504 of the member or the refusal of a layer around it. With it goes
-//!    `Cache-Control: private`.
+//!    on a hit only to renew its dates, and not with a 502, 503 or 504 of the member or the refusal of a layer around it.
+//!    With it goes `Cache-Control: private`, in `CDN-Cache-Control` and its like (RFC 9213) too where the member sets one.
 //! 9. A member's `Set-Cookie` of that name is taken out. `Secure` follows [`Proxied::is_secure`](crate::Proxied).
 //! 10. The response's extensions get a [`Decision`].
 //!
@@ -29,7 +31,8 @@
 //! # Cost
 //!
 //! A pinned request costs one look into a map, whatever the number of members, and takes no lock (but for
-//! [`Balance::ByRequests`]). Tokens are made when a member is added. A request's head is cloned where a second member could get
+//! [`Balance::ByRequests`]). It takes nothing from the heap but for the lines of `Cookie` that lose the pin. Tokens are made
+//! when a member is added; [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's head is cloned where a second member could get
 //! it: keep what stands in the extensions cheap to clone. Nothing of a body is buffered.
 //!
 //! # Deployment caveats
@@ -161,6 +164,7 @@
 //! # }
 //! ```
 
+mod attributes;
 mod body;
 mod builder;
 mod cookie;
@@ -171,16 +175,18 @@ mod pool;
 mod route_cookie;
 mod route_suffix;
 mod service;
+mod token;
 
 use std::fmt;
 
+pub use self::attributes::{SameSite, Secure};
 pub use self::body::{InFlight, RequestBody};
 use self::builder::Problem;
 pub use self::builder::{BuildError, Builder, Stickiness};
 pub use self::failover::{Failover, Phase};
 pub use self::future::ResponseFuture;
 pub use self::pool::{Balance, Member, MemberStatus, Membership, Role, Route, State, UnknownRoute};
-pub use self::route_cookie::{RouteCookie, SameSite, Secure};
+pub use self::route_cookie::RouteCookie;
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
 pub use self::service::StickyRoute;
 
@@ -232,6 +238,8 @@ pub enum Outcome {
     HitReissue,
     /// The cookie names no member.
     Unknown,
+    /// The cookie is older than [`RouteCookie::max_idle`] or [`RouteCookie::max_life`] has it: as a new client.
+    Expired,
     /// The member that the cookie names takes nothing, and no other answered in its place.
     Unusable,
     /// Another member answered, and the client is pinned to it now.
@@ -253,6 +261,7 @@ impl fmt::Display for Outcome {
             Self::Hit => "hit",
             Self::HitReissue => "hit-reissue",
             Self::Unknown => "unknown",
+            Self::Expired => "expired",
             Self::Unusable => "unusable",
             Self::Repinned => "repinned",
             Self::Detour => "detour",

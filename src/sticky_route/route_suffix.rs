@@ -21,9 +21,14 @@ shell! {
     /// application deletes is left alone. On the way in the route goes, whichever it is, so that the application sees what
     /// it set.
     ///
-    /// Apache reads the route after the **first** dot. Dots of the session's own value go out as `~1`, and `~` as `~0`
-    /// (RFC 6901 has the same two). So a value of this layer has exactly one dot, and not at its start; any other value
-    /// passes as it is. A session from before with exactly one dot within loses what follows it, and ends.
+    /// Apache reads the route after the **first** dot, and a value only up to a comma. Dots of the session's own value go
+    /// out as `~1`, commas as `~2`, and `~` as `~0`. So a value of this layer has exactly one dot, and not at its start; any
+    /// other value passes as it is. A session from before with exactly one dot within loses what follows it, and ends.
+    ///
+    /// Two pools of one front end, for http and for https, may have different routes on one session cookie: the
+    /// application sees its session through either. But the cookie holds one route, that of the server which set it last,
+    /// and the other pool balances such a request. For clients that stay on one machine through both, name its two members
+    /// alike.
     ///
     /// The front end must share no cookie of this name with another application. A client can choose its member.
     ///
@@ -121,6 +126,7 @@ fn suffixed(session: &[u8], route: &Route) -> Vec<u8> {
         match byte {
             b'~' => value.extend_from_slice(b"~0"),
             b'.' => value.extend_from_slice(b"~1"),
+            b',' => value.extend_from_slice(b"~2"),
             byte => value.push(*byte),
         }
     }
@@ -143,6 +149,7 @@ fn restored(value: &[u8]) -> Option<Vec<u8>> {
             b'~' => match bytes.next()? {
                 b'0' => b'~',
                 b'1' => b'.',
+                b'2' => b',',
                 _ => return None,
             },
             byte => *byte,
@@ -159,7 +166,7 @@ mod tests {
 
     #[test]
     fn values_of_others_pass() {
-        for value in ["", "abc", "a~b", ".eJx:1s:sig", "a.b.c", "abc.", ".", "a~2b.http-1", "a~.http-1"] {
+        for value in ["", "abc", "a~b", ".eJx:1s:sig", "a.b.c", "abc.", ".", "a~3b.http-1", "a~.http-1"] {
             assert_eq!(restored(value.as_bytes()), None, "{value}");
         }
         assert_eq!(restored(b"\"a b\".http-1").unwrap(), b"\"a b\"");
@@ -191,6 +198,67 @@ mod tests {
         assert_eq!(RouteSuffixLayer::new("s", "a;b").unwrap_err().item(), "a;b");
     }
 
+    fn through(layer: &RouteSuffixLayer, cookie: &str, answered: Option<&str>) -> (String, Option<String>) {
+        let unit: &Arc<Config> = layer.config.as_deref().unwrap();
+        let (mut parts, ()) =
+            http::Request::builder().header("cookie", cookie).body(()).unwrap().into_parts();
+        let suffix = unit.on_request(&mut parts).unwrap();
+        let mut response = Response::builder();
+        if let Some(line) = answered {
+            response = response.header("set-cookie", line);
+        }
+        let response = suffix.settle(response.body(()).unwrap());
+        let text = |headers: &http::HeaderMap, name: &str| {
+            headers.get(name).map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap())
+        };
+        (text(&parts.headers, "cookie").unwrap(), text(response.headers(), "set-cookie"))
+    }
+
+    /// The session outlives the walk between the pools, and its cookie does not grow.
+    #[test]
+    fn two_pools_share_one_session_cookie() {
+        let servers = ["http-1", "https-2", "http-2", "https-1", "http-1"]
+            .map(|route| (route, RouteSuffixLayer::new("sessionid", route).unwrap()));
+        let mut cookie = "sessionid=.eJx:1.sig".to_owned();
+        for (route, server) in &servers {
+            // A server of the other pool only reads the session.
+            assert_eq!(through(server, &cookie, None), ("sessionid=.eJx:1.sig".to_owned(), None));
+            let (seen, set) = through(server, &cookie, Some("sessionid=.eJx:1.sig; Path=/"));
+            assert_eq!(seen, "sessionid=.eJx:1.sig");
+            assert_eq!(set.unwrap(), format!("sessionid=~1eJx:1~1sig.{route}; Path=/"));
+            cookie = format!("sessionid=~1eJx:1~1sig.{route}");
+        }
+    }
+
+    /// What httpd's mod_proxy_balancer takes for the route: `get_cookie_param` and `find_session_route`, told anew.
+    fn route_that_apache_reads<'a>(cookies: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+        let is_space = |byte: &u8| b" \t\n\x0b\x0c\r".contains(byte);
+        for start in 0..cookies.len() {
+            let begins = start == 0 || b";,".contains(&cookies[start - 1]) || is_space(&cookies[start - 1]);
+            let Some(rest) = cookies[start..].strip_prefix(name).filter(|_| begins) else { continue };
+            let blanks = rest.iter().take_while(|byte| is_space(byte)).count();
+            let Some(value) = rest[blanks..].strip_prefix(b"=").filter(|value| !value.is_empty()) else {
+                continue;
+            };
+            let value = value.split(|byte| b";,".contains(byte)).next().unwrap();
+            let dot = value.iter().position(|byte| *byte == b'.')?;
+            return Some(&value[dot + 1..]);
+        }
+        None
+    }
+
+    #[test]
+    fn the_model_of_apache_reads_as_its_manual_says() {
+        let read = |cookies: &'static str| route_that_apache_reads(cookies.as_bytes(), b"JSESSIONID");
+        assert_eq!(read("JSESSIONID=abc.http-1; x=1"), Some(&b"http-1"[..]));
+        assert_eq!(read("x=.2; JSESSIONID = abc.http-1"), Some(&b"http-1"[..]));
+        assert_eq!(read("JSESSIONID=a.b.http-1"), Some(&b"b.http-1"[..]));
+        assert_eq!(read("JSESSIONID=.1"), Some(&b"1"[..]));
+        assert_eq!(read("JSESSIONID=a,b.http-1"), None);
+        assert_eq!(read("JSESSIONID=http-1"), None);
+        assert_eq!(read("MYJSESSIONID=a.http-1; JSESSIONID2=b.http-2"), None);
+    }
+
     proptest! {
         #[test]
         fn what_goes_out_comes_in(session in prop::collection::vec(any::<u8>(), 1..20), route in "[a-z0-9-]{1,8}") {
@@ -198,6 +266,25 @@ mod tests {
             let first_dot = value.iter().position(|byte| *byte == b'.').unwrap();
             prop_assert_eq!(&value[first_dot + 1..], route.as_bytes());
             prop_assert_eq!(restored(&value), Some(session));
+        }
+
+        /// The browser sends back what it got, among its other cookies; Apache reads this server's route, and the
+        /// application the session that it set.
+        #[test]
+        fn apache_reads_the_route_and_the_application_its_session(
+            session in "[!#-+--:<-~]{1,24}|[.~,]{1,6}|\"[a-z ,.]{0,8}x\"",
+            route in "[!#-+/-:<=>-Z^-}-]{1,12}",
+            before in "(|x=1; |y=[.]2; |xsessionid=z[.]no; )",
+            after in "(|; z=\"a[.]b\"|; sessionid2=z[.]no)",
+        ) {
+            let layer = RouteSuffixLayer::new("sessionid", &route).unwrap();
+            let (_, set) = through(&layer, "x=1", Some(&format!("sessionid={session}; Path=/; HttpOnly")));
+            let set = set.unwrap();
+            let pair = set.strip_suffix("; Path=/; HttpOnly").unwrap();
+            let sent = format!("{before}{pair}{after}");
+            prop_assert_eq!(route_that_apache_reads(sent.as_bytes(), b"sessionid"), Some(route.as_bytes()));
+            let (seen, _) = through(&layer, &sent, None);
+            prop_assert_eq!(seen, format!("{before}sessionid={session}{after}"));
         }
     }
 }

@@ -359,6 +359,25 @@ mod tests {
         }
     }
 
+    /// Its locks are held by another thread the while.
+    #[test]
+    fn a_pinned_request_takes_no_lock() {
+        let sticky = sticky(RouteCookie::opaque([[1; 32]]).max_idle(Duration::from_secs(3600)), None);
+        let serve = |sticky: &StickyRoute<Scripted>, cookies: &[&str]| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(sticky.clone().oneshot(request("GET", "/", cookies))).unwrap()
+        };
+        let first = serve(&sticky, &[]);
+        let pin = first.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let shared = sticky.shared.clone();
+        let _changes = shared.changes.lock().unwrap();
+        let _turns = shared.turns.lock().unwrap();
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(decision(&serve(&sticky, &[&pin]))));
+        let served = receive.recv_timeout(Duration::from_secs(20)).expect("no lock");
+        assert_eq!(served, (decision(&first).0, Outcome::Hit, 1));
+    }
+
     #[tokio::test]
     async fn a_pool_may_start_empty() {
         let sticky = StickyRoute::builder("pool").cookie(RouteCookie::plain()).build().unwrap();

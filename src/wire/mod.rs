@@ -12,6 +12,8 @@ pub mod list;
 pub mod name;
 mod name_set;
 pub mod node;
+#[cfg(feature = "sticky-route")]
+pub mod parameter;
 pub mod path;
 pub mod reference;
 pub mod refresh;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -49,6 +49,10 @@ pub(crate) fn run(case: &Case) -> Verdict {
             "secure",
             "partitioned",
             "max_age",
+            "max_idle",
+            "max_life",
+            "url_param",
+            "order",
             "insert_on",
             "preserve_upstream",
             "stickiness",
@@ -61,6 +65,7 @@ pub(crate) fn run(case: &Case) -> Verdict {
             "replay",
         ],
     )?;
+    support::only_keys(&case.given["clock"], &["unix", "process_uptime_s"])?;
     for member in case.given["members"].as_array().unwrap() {
         support::only_keys(
             member,
@@ -150,7 +155,8 @@ async fn exchange(case: &Case, pool: &Pool) -> Verdict {
         equal("status", head.status.as_str(), expected)?;
     } else if let Some(routes) = expected.strip_prefix("any of [").and_then(|rest| rest.strip_suffix(']')) {
         let route = route.as_deref().ok_or("no member answered")?;
-        if !routes.split(", ").any(|expected| expected == route) {
+        // The one that has none is no member: see `Pool::new`.
+        if !routes.split(", ").any(|expected| expected == route && expected != "<unrouted>") {
             return Err(format!("{route} answered"));
         }
     } else {
@@ -334,8 +340,9 @@ struct Pool {
     membership: Membership<Scripted>,
     states_before: BTreeMap<String, State>,
     script: Arc<Script>,
-    keys: Vec<String>,
-    is_opaque: bool,
+    config: Value,
+    /// The wall clock.
+    unix: u64,
 }
 
 impl Pool {
@@ -348,6 +355,7 @@ impl Pool {
             hangs: Mutex::new(false),
             calls: Mutex::new(Vec::new()),
         });
+        let unix = given["clock"]["unix"].as_u64().unwrap_or(1_700_000_000);
         let clock = Arc::new(AtomicU64::new(0));
         let start = Instant::now();
         let now = clock.clone();
@@ -355,6 +363,7 @@ impl Pool {
             .cookie(cookie(config)?)
             .classify(classify)
             .clock(move || start + Duration::from_secs(now.load(Ordering::Relaxed)))
+            .wall_clock(move || UNIX_EPOCH + Duration::from_secs(unix))
             .balance(balance(given)?)
             .stickiness(match &config["stickiness"] {
                 Value::Null => Stickiness::Soft,
@@ -362,14 +371,21 @@ impl Pool {
                 other => Stickiness::HardFor(Duration::from_secs(other["hard_for"].as_u64().unwrap())),
             })
             .failover(failover(config)?);
-        let members = given["members"].as_array().unwrap();
-        for member in members {
+        // A member without a route cannot be: a pool with one is not built, and so no empty cookie names it.
+        let all = given["members"].as_array().unwrap();
+        let members: Vec<&Value> = all.iter().filter(|member| !member["route"].is_null()).collect();
+        if members.len() < all.len() {
+            let unrouted = Member::new("", Scripted { route: String::new(), script: script.clone() });
+            let pool = StickyRoute::builder("vectors").cookie(cookie(config)?).member(unrouted).build();
+            equal("a member without a route", pool.is_err(), true)?;
+        }
+        for &member in &members {
             builder = builder.member(self::member(member, &script)?);
         }
         let sticky = builder.build().map_err(|error: BuildError| error.to_string())?;
         let membership = sticky.membership();
         // The last ejected one first: time only goes on.
-        let mut by_time: Vec<&Value> = members.iter().collect();
+        let mut by_time = members.clone();
         by_time.sort_by_key(|member| std::cmp::Reverse(member["down_for"].as_u64().unwrap_or(0)));
         const NOW: u64 = 100_000;
         for member in by_time {
@@ -389,14 +405,7 @@ impl Pool {
         clock.store(NOW, Ordering::Relaxed);
         let states_before =
             membership.status().iter().map(|member| (member.route().to_string(), member.state())).collect();
-        let pool = Self {
-            sticky,
-            membership,
-            states_before,
-            script,
-            keys: keys(config),
-            is_opaque: config["codec"] == "opaque",
-        };
+        let pool = Self { sticky, membership, states_before, script, config: config.clone(), unix };
         for member in members {
             let busy =
                 member["in_flight"].as_u64().unwrap_or_else(|| u64::from(member["probe_in_flight"] == true));
@@ -486,21 +495,40 @@ impl Pool {
         if expected == "<per picked>" {
             return format!("{name}={route}");
         }
-        self.tokens(&expected.replace("<picked>", route).replace("<final>", route))
+        self.tokens(&self.dated(&expected.replace("<picked>", route).replace("<final>", route)))
     }
 
-    /// `T(r)` and `T[k](r)`, and what is said of them, made real.
-    fn tokens(&self, text: &str) -> String {
-        if !self.is_opaque {
-            return text.to_owned();
+    /// A date that an expectation leaves open is that of the moment, if there is a limit that wants one.
+    fn dated(&self, expected: &str) -> String {
+        let mut expected = expected.to_owned();
+        for (limit, date) in [("max_life", "first="), ("max_idle", "last=")] {
+            if self.config["codec"] == "signed" && !self.config[limit].is_null() && !expected.contains(date) {
+                expected = expected.replace(')', &format!(",{date}{})", self.unix));
+            }
         }
-        let Some((before, rest)) = text.split_once("=T") else { return text.to_owned() };
+        expected
+    }
+
+    /// `T(r)`, `T[k](r)` and `S(r,first=,last=)`, and what is said of them, made real.
+    fn tokens(&self, text: &str) -> String {
+        let mark = match self.config["codec"].as_str() {
+            Some("opaque") => "=T",
+            Some("signed") => "=S",
+            _ => return text.to_owned(),
+        };
+        let keys = keys(&self.config);
+        let Some((before, rest)) = text.split_once(mark) else { return text.to_owned() };
         let (key, rest) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((key, rest)) => (key.to_owned(), rest),
-            None => (self.keys[0].clone(), rest),
+            None => (keys[0].clone(), rest),
         };
-        let (route, after) = rest.strip_prefix('(').unwrap().split_once(')').unwrap();
-        let token = token(&key, route);
+        let (inner, after) = rest.strip_prefix('(').unwrap().split_once(')').unwrap();
+        let (route, dates) = inner.split_once(',').unwrap_or((inner, ""));
+        let date = |name: &str| {
+            let date = dates.split(',').find_map(|date| date.strip_prefix(name)?.strip_prefix('='));
+            date.map(|date| date.parse::<u64>().unwrap())
+        };
+        let token = token(&key, route, date("first"), date("last"));
         let (token, after) = match after {
             " with last bit flipped" => {
                 let last = u8::from_str_radix(&token[token.len() - 1..], 16).unwrap() ^ 1;
@@ -513,17 +541,38 @@ impl Pool {
     }
 }
 
-/// What another front end with this key, and only this member, issues.
-fn token(key: &str, route: &str) -> String {
-    let script = Arc::new(Script::default());
-    let sticky = StickyRoute::builder("vectors")
-        .cookie(RouteCookie::opaque([key_of(key)]).name("T"))
-        .member(Member::new(route, Scripted { route: route.to_owned(), script }))
-        .build()
-        .unwrap();
-    let response = futures_now(sticky.oneshot(Request::new(Full::default()))).unwrap();
-    let line = latin1_text(response.headers().get(header::SET_COOKIE).unwrap());
-    line.strip_prefix("T=").unwrap().split(';').next().unwrap().to_owned()
+/// What another front end with this key, and only this member, issues: at the first date to a new client, which comes
+/// again at the last date.
+fn token(key: &str, route: &str, first: Option<u64>, last: Option<u64>) -> String {
+    let mut pin: Option<String> = None;
+    let mut dates = vec![first.or(last).unwrap_or_default()];
+    dates.extend(first.and(last).filter(|last| Some(*last) != first));
+    for date in dates {
+        let member = Member::new(route, Scripted { route: route.to_owned(), script: Arc::default() });
+        let mut cookie = RouteCookie::opaque([key_of(key)]).name("T");
+        if first.is_some() {
+            cookie = cookie.max_life(Duration::from_secs(1_000_000));
+        }
+        if let Some(last) = last {
+            // Not over when the client comes again, and late enough for a new date.
+            let idle = first.map_or(0, |first| last - first).max(1);
+            cookie = cookie.max_idle(Duration::from_secs(idle));
+        }
+        let sticky = StickyRoute::builder("vectors")
+            .cookie(cookie)
+            .member(member)
+            .wall_clock(move || UNIX_EPOCH + Duration::from_secs(date))
+            .build()
+            .unwrap();
+        let mut request = Request::new(Full::default());
+        if let Some(pin) = &pin {
+            request.headers_mut().insert(header::COOKIE, HeaderValue::from_str(pin).unwrap());
+        }
+        let response = futures_now(sticky.oneshot(request)).unwrap();
+        let line = latin1_text(response.headers().get(header::SET_COOKIE).unwrap());
+        pin = line.split(';').next().map(str::to_owned);
+    }
+    pin.unwrap().strip_prefix("T=").unwrap().to_owned()
 }
 
 /// The members of these cases never wait.
@@ -561,11 +610,30 @@ fn cookie(config: &Value) -> Result<RouteCookie, String> {
         (Some("insert"), Some("opaque")) => {
             RouteCookie::opaque(keys(config).iter().map(|key| key_of(key))).name(name)
         }
+        (Some("insert"), Some("signed")) => {
+            let mut cookie = RouteCookie::opaque(keys(config).iter().map(|key| key_of(key))).name(name);
+            if let Some(seconds) = config["max_idle"].as_u64() {
+                cookie = cookie.max_idle(Duration::from_secs(seconds));
+            }
+            if let Some(seconds) = config["max_life"].as_u64() {
+                cookie = cookie.max_life(Duration::from_secs(seconds));
+            }
+            cookie
+        }
         other => return Err(format!("no cookie {other:?} yet")),
     };
     if let Some(legacy) = config.get("accept_legacy") {
         equal("accept_legacy", legacy, &serde_json::json!(["plain"]))?;
         cookie = cookie.accept_plain();
+    }
+    if let Some(parameter) = config["url_param"].as_str() {
+        cookie = match &config["order"] {
+            Value::Null => cookie.or_url_parameter(parameter),
+            order => {
+                equal("order", order, &serde_json::json!(["url", "cookie"]))?;
+                cookie.url_parameter_or_cookie(parameter)
+            }
+        };
     }
     if let Some(path) = config["path"].as_str() {
         cookie = cookie.path(path);
@@ -794,6 +862,7 @@ fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Hit => "hit",
         Outcome::HitReissue => "hit_reissue",
         Outcome::Unknown => "unknown",
+        Outcome::Expired => "expired",
         Outcome::Unusable => "unusable",
         Outcome::Repinned => "repinned",
         Outcome::Detour => "detour",

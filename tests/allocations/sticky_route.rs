@@ -1,0 +1,106 @@
+//! What StickyRoute takes from the heap until it calls the member: nothing to find the pinned one, and what the lines of
+//! `Cookie` cost that it takes the pin out of.
+
+mod counting;
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use counting::{Taken, taken};
+use http::{Request, Response};
+use tower::Service;
+use tower_proxied::sticky_route::{Decision, Member, Outcome, RequestBody, RouteCookie, StickyRoute};
+
+#[derive(Clone)]
+struct Answers;
+
+impl Service<Request<RequestBody<()>>> for Answers {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<RequestBody<()>>) -> Self::Future {
+        ready(Ok(Response::new(())))
+    }
+}
+
+fn pool(cookie: RouteCookie, members: usize) -> StickyRoute<Answers> {
+    let builder = StickyRoute::builder("shop").cookie(cookie);
+    let builder =
+        (0..members).fold(builder, |builder, at| builder.member(Member::new(&format!("m{at}"), Answers)));
+    builder.build().unwrap()
+}
+
+/// What the call takes, and what becomes of the request.
+fn call(sticky: &StickyRoute<Answers>, line: (&str, &str)) -> (Taken, Response<()>) {
+    let mut sticky = sticky.clone();
+    let request = || Request::builder().uri("/app?r=s.m1").header(line.0, line.1).body(()).unwrap();
+    // The first use of a snapshot by a thread sets up what guards it.
+    drop(sticky.call(request()));
+    let request = request();
+    let (taken, answer) = taken(|| sticky.call(request));
+    let Poll::Ready(response) = pin!(answer).poll(&mut Context::from_waker(Waker::noop())) else {
+        unreachable!("nothing here waits")
+    };
+    (taken, response.unwrap().map(|_| ()))
+}
+
+fn outcome(response: &Response<()>) -> Outcome {
+    response.extensions().get::<Decision>().unwrap().outcome()
+}
+
+#[test]
+fn the_lookup_of_a_hit_takes_nothing() {
+    let long = format!("a={}; s=x.m1", "b".repeat(8000));
+    for members in [2, 10_000] {
+        for (cookie, line) in [
+            (RouteCookie::suffix("s", '.'), "s=abc.m1"),
+            (RouteCookie::suffix("s", '.'), "a=1; s=\"a.b.m1\"; c=2"),
+            (RouteCookie::suffix("s", '.'), &*long),
+            (RouteCookie::whole_value("s"), "s=gone; s=m1"),
+            (RouteCookie::suffix("s", '.').url_parameter_or_cookie("r"), "s=x.m0"),
+            (RouteCookie::suffix("s", '.').or_url_parameter("r"), "t=1"),
+        ] {
+            let (taken, response) = call(&pool(cookie, members), ("cookie", line));
+            assert_eq!((outcome(&response), taken), (Outcome::Hit, Taken::default()), "{line:.40}");
+        }
+    }
+}
+
+/// A pin in a header is taken out without a copy, so that with tokens, dates and seals too the whole way counts.
+#[test]
+fn tokens_and_seals_take_nothing() {
+    let opaque = || RouteCookie::opaque([[2; 32], [1; 32]]).in_header("x-route");
+    let hour = Duration::from_secs(3600);
+    for members in [2, 1000] {
+        for cookie in [opaque(), opaque().max_idle(hour), opaque().max_idle(hour).max_life(hour)] {
+            let sticky = pool(cookie, members);
+            let (_, issued) = call(&sticky, ("x-other", "1"));
+            let pin = std::str::from_utf8(issued.headers()["x-route"].as_bytes()).unwrap();
+            let (taken, response) = call(&sticky, ("x-route", pin));
+            assert_eq!((outcome(&response), taken), (Outcome::Hit, Taken::default()), "{pin}");
+        }
+    }
+    let forged = format!("{}.1.1.{}", "0".repeat(32), "0".repeat(32));
+    let sticky = pool(opaque().max_idle(hour), 2);
+    let (taken, response) = call(&sticky, ("x-route", &forged));
+    assert_eq!((outcome(&response), taken), (Outcome::Unknown, Taken::default()));
+}
+
+/// The lines are written anew.
+#[test]
+fn a_pin_that_is_taken_out_costs_its_line() {
+    let sticky = pool(RouteCookie::plain(), 2);
+    for (line, allocations) in [("x=1", 0), ("shop-route=m1", 3), ("x=1; shop-route=m1; y=2", 4)] {
+        let (taken, response) = call(&sticky, ("cookie", line));
+        println!("{line}: {taken:?} {}", outcome(&response));
+        assert!(taken.allocations <= allocations, "{line}: {taken:?}");
+    }
+}
