@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
+use tokio::sync::watch;
 use tower_service::Service;
 
 use super::Stickiness;
@@ -14,7 +15,7 @@ use super::cookie::Cookie;
 use super::exchange::Exchange;
 use super::failover::{Failover, Phase};
 use super::future::ResponseFuture;
-use super::pool::{Balance, Entry, Membership, Picked, Snapshot, pick};
+use super::pool::{Entry, Membership, Picker, Snapshot};
 use crate::errors_to_502::ErrorsTo502;
 use crate::refusal::Caller;
 
@@ -83,10 +84,10 @@ pub(super) struct Shared<S> {
     pub(super) snapshot: ArcSwap<Snapshot<S>>,
     /// Held by whoever replaces the snapshot.
     pub(super) changes: Mutex<()>,
-    /// Held by whoever takes a turn, where the balance goes by turns.
-    pub(super) turns: Mutex<()>,
+    /// Counts the changes that are told to whoever watches.
+    pub(super) revision: watch::Sender<u64>,
+    pub(super) picker: Picker,
     pub(super) cookie: Cookie,
-    pub(super) balance: Balance,
     pub(super) stickiness: Stickiness,
     pub(super) failover: Failover,
     pub(super) classify: Option<fn(&dyn Any) -> Phase>,
@@ -98,21 +99,24 @@ impl<S> Shared<S> {
         self.clock.milliseconds()
     }
 
-    pub(super) fn pick(&self, tried: &[Arc<Entry<S>>]) -> Option<Picked<S>> {
-        pick(self.balance, &self.turns, &self.snapshot.load(), tried, self.now())
+    /// Something has changed that is seen from outside.
+    pub(super) fn tell(&self) {
+        self.revision.send_modify(|revision| *revision = revision.wrapping_add(1));
     }
 
     /// How long clients of a member that takes nothing have to wait for it, if they have to.
     pub(super) fn wait_for(&self, pinned: &Entry<S>, now: u64) -> Option<Option<u64>> {
-        if pinned.state.is_given_up(now) {
+        if pinned.state.is_given_up(now) && self.stickiness != Stickiness::Strict {
             return None;
         }
         match self.stickiness {
             Stickiness::Soft => None,
-            Stickiness::Hard => Some(pinned.state.retry_at()),
+            Stickiness::Hard | Stickiness::Strict => Some(pinned.state.retry_at()),
             Stickiness::HardFor(patience) => {
                 let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-                let until = pinned.state.down_since()?.saturating_add(patience);
+                // It is full otherwise, which passes.
+                let Some(since) = pinned.state.down_since() else { return Some(None) };
+                let until = since.saturating_add(patience);
                 (now < until).then_some(Some(until))
             }
         }
