@@ -333,6 +333,69 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn strict_stickiness_gives_nobody_up() {
+        let scripted = || Scripted { fails: None, is_ready: false };
+        let sticky = StickyRoute::builder("pool")
+            .member(Member::new("a", scripted()))
+            .member(Member::new("b", scripted()))
+            .cookie(RouteCookie::plain())
+            .stickiness(Stickiness::Strict)
+            .build()
+            .unwrap();
+        let outcome = async |cookies: &[&str]| {
+            let response = sticky.clone().oneshot(request("GET", "/", cookies)).await.unwrap();
+            let decision = response.extensions().get::<Decision>().unwrap();
+            (response.status().as_u16(), decision.outcome())
+        };
+        let members = sticky.membership();
+        assert_eq!(outcome(&["pool-route=a"]).await, (200, Outcome::Hit));
+        assert_eq!(outcome(&["pool-route=x"]).await, (503, Outcome::Unknown));
+        assert_eq!(outcome(&["x=1"]).await, (200, Outcome::New));
+        members.set_state("a", State::Stopped).unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (503, Outcome::Unusable));
+        members.drain("a", Duration::ZERO).unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (503, Outcome::Unusable));
+        members.set_successor("a", "b").unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (200, Outcome::Repinned));
+        members.remove("a").unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (200, Outcome::Repinned));
+        members.remove("a").unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (503, Outcome::Unknown));
+        assert_eq!(outcome(&["pool-route=a; pool-route=b"]).await, (200, Outcome::Hit));
+    }
+
+    #[tokio::test]
+    async fn clients_of_a_full_member_wait_or_move() {
+        for (stickiness, expected) in [
+            (Stickiness::Soft, 200),
+            (Stickiness::Hard, 503),
+            (Stickiness::HardFor(Duration::from_secs(60)), 503),
+        ] {
+            let scripted = || Scripted { fails: None, is_ready: false };
+            let sticky = StickyRoute::builder("pool")
+                .member(Member::new("a", scripted()).max_in_flight(1))
+                .member(Member::new("b", scripted()).weight(0).max_in_flight(0))
+                .member(Member::new("c", scripted()))
+                .cookie(RouteCookie::plain())
+                .stickiness(stickiness)
+                .build()
+                .unwrap();
+            let send = async || sticky.clone().oneshot(request("GET", "/", &["pool-route=a"])).await.unwrap();
+            let streaming = send().await;
+            assert_eq!(decision(&streaming).1, Outcome::Hit);
+            let response = send().await;
+            assert_eq!(response.status(), expected, "{stickiness:?}");
+            if expected == 200 {
+                assert_eq!(decision(&response), ("c".to_owned(), Outcome::Repinned, 1));
+            } else {
+                assert_eq!(response.headers()["retry-after"], "5");
+            }
+            drop(streaming);
+            assert_eq!(decision(&send().await).1, Outcome::Hit);
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_the_cookie_a_member_of_the_pool_answers(

@@ -201,6 +201,21 @@ fn successors_chain_and_outlive_their_members() {
 }
 
 #[test]
+fn a_removed_member_lets_nobody_in_from_an_old_snapshot() {
+    let members = weighted(Balance::PowerOfTwo, &[1]);
+    let old = members.shared.snapshot.load_full();
+    let running = members.pick().unwrap();
+    members.remove("a").unwrap();
+    members.insert(Member::new("a", ())).unwrap();
+    let (pinned, _) = old.pinned(b"a").unwrap();
+    assert!(members.shared.picker.pick(&old, None, &[], client(1), 0).is_none());
+    assert!(members.shared.picker.take_pinned(&old, pinned, 0).is_none());
+    assert_eq!(members.status()[0].in_flight(), 0, "the new member starts anew");
+    drop(running);
+    assert_eq!(members.counts(3)["a"], 3);
+}
+
+#[test]
 fn front_ends_that_share_only_names_agree() {
     let one = weighted(Balance::Rendezvous, &[1, 2, 3, 1, 1]);
     let other = pool(

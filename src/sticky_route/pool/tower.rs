@@ -97,3 +97,54 @@ impl<S> Load for StickyRoute<S> {
         self.membership().in_flight()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sticky_route::{RouteCookie, State};
+
+    type Next = Result<Change<String, u8>, &'static str>;
+
+    async fn drive(members: &Membership<u8>, changes: Vec<Next>) -> Result<(), DriveError<&'static str>> {
+        members.drive(tokio_stream::iter(changes)).await
+    }
+
+    #[tokio::test]
+    async fn a_key_that_comes_again_replaces_the_service_alone() {
+        let sticky = StickyRoute::builder("pool").cookie(RouteCookie::plain()).build().unwrap();
+        let members = sticky.membership();
+        let insert = |key: &str, service| Ok(Change::Insert(key.to_owned(), service));
+        let remove = |key: &str| Ok(Change::Remove(key.to_owned()));
+        drive(&members, vec![insert("127.0.0.1:80", 1), insert("[::1]:80", 1)]).await.unwrap();
+        members.set_state("[::1]:80", State::Drain).unwrap();
+        members.set_weight("[::1]:80", 7).unwrap();
+        let changes = vec![insert("[::1]:80", 2), remove("127.0.0.1:80"), remove("127.0.0.1:80")];
+        drive(&members, changes).await.unwrap();
+        let status = members.status();
+        assert_eq!(status.len(), 1);
+        assert_eq!((status[0].state(), status[0].weight_in_hundredths()), (State::Drain, 700));
+        assert_eq!(members.shared.snapshot.load().entries()[0].service, Some(2));
+
+        let failed = drive(&members, vec![insert("c", 3), Err("gone"), insert("d", 4)]).await.unwrap_err();
+        assert_eq!(failed.to_string(), "the discovery of members failed: gone");
+        let failed = drive(&members, vec![insert("a b", 3), insert("d", 4)]).await.unwrap_err();
+        assert!(matches!(&failed, DriveError::Route(error) if error.item() == "a b"), "{failed:?}");
+        assert_eq!(members.status().len(), 2, "the members stay, and none came after the failures");
+    }
+
+    #[test]
+    fn the_load_of_a_pool_is_that_of_its_members() {
+        let sticky = StickyRoute::builder("pool")
+            .member(crate::sticky_route::Member::new("a", 1_u8))
+            .cookie(RouteCookie::plain())
+            .build()
+            .unwrap();
+        assert_eq!(sticky.load(), 0);
+        let members = sticky.membership();
+        let snapshot = members.shared.snapshot.load();
+        let attempts = [0, 1].map(|_| snapshot.entries()[0].enter_anyway().unwrap());
+        assert_eq!(sticky.load(), 2);
+        drop(attempts);
+        assert_eq!(sticky.load(), 0);
+    }
+}
