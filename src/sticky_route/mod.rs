@@ -30,8 +30,10 @@
 //! # Cost
 //!
 //! A pinned request costs one look into a map, whatever the number of members, and takes no lock (but for
-//! [`Balance::ByRequests`]), and so does a new session with [`Balance::PowerOfTwo`] while most members take some. Tokens are made when a member is added. A request's head is cloned where a second member could get
-//! it: keep what stands in the extensions cheap to clone. Nothing of a body is buffered.
+//! [`Balance::ByRequests`]). A new session costs the same in a pool of any size with [`Balance::PowerOfTwo`], while most of
+//! its members take some; else it costs one look at each member. A change of members builds all maps anew. Tokens are made
+//! when a member is added. A request's head is cloned where a second member could get it: keep what stands in the
+//! extensions cheap to clone. Nothing of a body is buffered.
 //!
 //! # Deployment caveats
 //!
