@@ -240,10 +240,12 @@ mod tests {
     async fn a_body_moves_on_where_nothing_was_sent() {
         for failure in ["unready", "refused"] {
             let sticky = sticky(RouteCookie::plain(), Some(failure));
+            let mut watch = sticky.membership().watch();
             let response = sticky.clone().oneshot(request("POST", "/", &["pool-route=a"])).await.unwrap();
             assert_eq!(decision(&response), ("b".to_owned(), Outcome::Repinned, 2), "{failure}");
             assert!(response.headers()["set-cookie"].to_str().unwrap().starts_with("pool-route=b;"));
-            assert_eq!(sticky.membership().status()[0].state(), State::Ejected);
+            let told = tokio::time::timeout(Duration::from_secs(5), watch.changed()).await.unwrap();
+            assert_eq!(told[0].state(), State::Ejected);
             assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "body");
             assert_eq!(sticky.membership().status()[1].in_flight(), 0);
         }

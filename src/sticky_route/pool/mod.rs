@@ -1,5 +1,6 @@
 //! The members, what is known of them, and which of them gets a request.
 
+mod alias;
 mod membership;
 mod pick;
 mod snapshot;

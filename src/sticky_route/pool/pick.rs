@@ -354,11 +354,7 @@ fn is_untried<S>(entry: &Arc<Entry<S>>, tried: &[Arc<Entry<S>>]) -> bool {
 
 /// An active member of the first tier, by weight.
 fn draw<S>(snapshot: &Snapshot<S>) -> Option<&Arc<Entry<S>>> {
-    let (sum, _) = snapshot.weights.last()?;
-    let ticket = random_below(*sum);
-    let at = snapshot.weights.partition_point(|(up_to, _)| *up_to <= ticket);
-    let (_, at) = snapshot.weights.get(at)?;
-    snapshot.entries().get(*at)
+    snapshot.entries().get(snapshot.lots.draw(random_below)?)
 }
 
 fn draw_of<'a, S>(candidates: &[Candidate<'a, S>]) -> Option<Candidate<'a, S>> {

@@ -5,6 +5,7 @@ use http::HeaderValue;
 
 use super::super::cookie::{Cookie, Pins};
 use super::super::{BuildError, Problem};
+use super::alias::AliasTable;
 use super::state::{Attempt, MemberState, Whose};
 use super::{Member, Role, Route, Settings};
 
@@ -85,8 +86,8 @@ pub(in super::super) struct Snapshot<S> {
     pins: HashMap<Box<[u8]>, (usize, bool)>,
     /// In ascending order.
     pub(super) tiers: Vec<u8>,
-    /// For each active member of the first tier and of any weight, the weights up to its own.
-    pub(super) weights: Vec<(u64, usize)>,
+    /// Draws active members of the first tier, by weight.
+    pub(super) lots: AliasTable,
     pub(super) has_spares: bool,
 }
 
@@ -131,17 +132,14 @@ impl<S> Snapshot<S> {
         }
         let tiers: BTreeSet<u8> = entries.iter().map(|entry| entry.settings.tier).collect();
         let tiers: Vec<u8> = tiers.into_iter().collect();
-        let mut weights = Vec::new();
-        let mut sum = 0_u64;
-        for (at, entry) in entries.iter().enumerate() {
+        let weights = entries.iter().enumerate().filter_map(|(at, entry)| {
             let Settings { role, tier, weight, .. } = entry.settings;
-            if role == Role::Active && Some(&tier) == tiers.first() && weight > 0 {
-                sum = sum.saturating_add(weight.into());
-                weights.push((sum, at));
-            }
-        }
+            let is_drawn = role == Role::Active && Some(&tier) == tiers.first() && weight > 0;
+            is_drawn.then_some((at, weight))
+        });
+        let lots = AliasTable::new(&weights.collect::<Vec<_>>());
         let has_spares = entries.iter().any(|entry| entry.settings.role == Role::Spare);
-        Self { entries, gone, routes, pins, tiers, weights, has_spares }
+        Self { entries, gone, routes, pins, tiers, lots, has_spares }
     }
 
     /// The member that a cookie names, and whether the cookie is the one issued today.

@@ -321,20 +321,22 @@ async fn a_drain_ends_with_the_last_request_or_with_its_time() {
 async fn changes_are_told() {
     let members = weighted(Balance::PowerOfTwo, &[1]);
     let mut watch = members.watch();
-    let quiet = async |watch: &mut Watch<()>| {
-        tokio::time::timeout(Duration::from_secs(1), watch.changed()).await.is_err()
+    let next = async |watch: &mut Watch<()>| {
+        tokio::time::timeout(Duration::from_secs(1), watch.changed()).await.ok()
     };
-    assert!(quiet(&mut watch).await);
+    assert!(next(&mut watch).await.is_none());
     members.insert(Member::new("b", ())).unwrap();
-    assert_eq!(watch.changed().await.len(), 2);
+    assert_eq!(next(&mut watch).await.unwrap().len(), 2);
     members.set_weight("b", 7).unwrap();
     members.set_state("b", State::Drain).unwrap();
-    let told = watch.changed().await;
+    let told = next(&mut watch).await.unwrap();
     assert_eq!((told[1].weight_in_hundredths(), told[1].state()), (700, State::Drain));
-    assert!(quiet(&mut watch).await, "two changes may be told as one");
-    assert!(members.remove("x").is_err() && quiet(&mut watch).await);
+    assert!(next(&mut watch).await.is_none(), "two changes may be told as one");
+    assert!(members.remove("x").is_err() && next(&mut watch).await.is_none());
     members.remove("a").unwrap();
-    assert_eq!(watch.changed().await.len(), 1);
+    assert_eq!(next(&mut watch).await.unwrap().len(), 1);
+    members.drain("b", Duration::ZERO).unwrap();
+    assert_eq!(next(&mut watch).await.unwrap()[0].state(), State::Drain);
 }
 
 proptest! {
