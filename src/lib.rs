@@ -101,6 +101,7 @@
 //! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`] in configuration files | |
 //! | `idn` | host names in Unicode in the configuration | |
 //! | `tracing` | one error event where a service was wired without peer information | |
+//! | `tower` | [`StickyRoute`]: members from a `Discover` of tower, and its `Load` | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |
 //!

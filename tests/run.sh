@@ -17,7 +17,7 @@ done
 step cargo fmt --check
 step cargo clippy --locked --all-targets -- -D warnings
 # As users build it: the crate's own dev-dependency would unify `full` into every other check.
-for features in "" force-https-body sticky-route front client axum tonic tonic-tls reload serde idn tracing test-util \
+for features in "" force-https-body sticky-route front client axum tonic tonic-tls reload serde idn tower tracing test-util \
     front,client,axum sticky-route,client,tracing full; do
     step cargo clippy --locked --lib --no-default-features --features "$features" -- -D warnings
 done
@@ -25,6 +25,7 @@ step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 step cargo test --locked --all-targets
 step cargo test --locked --doc
 step cargo test --locked --manifest-path tests/allocations/Cargo.toml
+step cargo run --locked --manifest-path tests/models/Cargo.toml
 step cargo clippy --locked --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
 for example in demo session_login own_login jobs templates; do
     step timeout 120 cargo run --locked --quiet --example "$example" -- --once

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::failover::{Failover, Phase};
-use super::pool::{Balance, Member, Snapshot};
+use super::pool::{Balance, Member, Picker, Snapshot};
 use super::route_cookie::RouteCookie;
 use super::service::{Clock, Shared, StickyRoute};
 use super::token::WallClock;
@@ -20,8 +21,10 @@ impl<S> StickyRoute<S> {
         Builder {
             pool: pool.into(),
             members: Vec::new(),
+            successors: Vec::new(),
             cookie: None,
             balance: Balance::default(),
+            slow_start: Duration::ZERO,
             stickiness: Stickiness::Soft,
             failover: Failover::default(),
             classify: None,
@@ -36,8 +39,10 @@ impl<S> StickyRoute<S> {
 pub struct Builder<S> {
     pool: Box<str>,
     members: Vec<Member<S>>,
+    successors: Vec<(Box<str>, Box<str>)>,
     cookie: Option<RouteCookie>,
     balance: Balance,
+    slow_start: Duration,
     stickiness: Stickiness,
     failover: Failover,
     classify: Option<fn(&dyn Any) -> Phase>,
@@ -52,6 +57,12 @@ impl<S> Builder<S> {
         self
     }
 
+    /// Who gets the clients of a route that is no member any more; see [`Member::successor`] for one that is.
+    pub fn successor(mut self, gone: &str, successor: &str) -> Self {
+        self.successors.push((gone.into(), successor.into()));
+        self
+    }
+
     /// Where the route of a client is kept. There is no default.
     pub fn cookie(mut self, cookie: RouteCookie) -> Self {
         self.cookie = Some(cookie);
@@ -61,6 +72,14 @@ impl<S> Builder<S> {
     /// Who gets a new session. [`Balance::PowerOfTwo`] unless said.
     pub fn balance(mut self, balance: Balance) -> Self {
         self.balance = balance;
+        self
+    }
+
+    /// For so long a member that joins, or comes back from an ejection or a stop, gets fewer new sessions: a tenth of its
+    /// weight at first, and then more in a straight line. Members that are there when the pool is built, and those that
+    /// were drained, have their whole weight. Not at all unless said.
+    pub fn slow_start(mut self, window: Duration) -> Self {
+        self.slow_start = window;
         self
     }
 
@@ -104,7 +123,8 @@ impl<S> Builder<S> {
     /// # Errors
     ///
     /// No cookie; a name, separator, path, domain or combination of attributes that browsers refuse; a key that is missing
-    /// or too short; a limit, header, URL parameter or other route that does not fit the kind of cookie; a route that is no cookie value, holds the separator of a managed suffix, or stands twice.
+    /// or too short; a limit, header, URL parameter or other route that does not fit the kind of cookie; a route or successor
+    /// that is no cookie value; a route that holds the separator of a managed suffix, or stands twice.
     pub fn build(self) -> Result<StickyRoute<S>, BuildError> {
         if !crate::wire::cookie::is_name(self.pool.as_bytes()) {
             return Err(Problem::Pool.of(&self.pool));
@@ -114,13 +134,13 @@ impl<S> Builder<S> {
             .ok_or_else(|| Problem::NoCookie.of(&self.pool))?
             .build(&self.pool)?
             .with_wall_clock(self.wall_clock);
-        let snapshot = Snapshot::build(self.members, &cookie)?;
+        let snapshot = Snapshot::build(self.members, &self.successors, &cookie)?;
         Ok(StickyRoute::new(Shared {
             snapshot: ArcSwap::new(Arc::new(snapshot)),
             changes: Mutex::new(()),
-            turns: Mutex::new(()),
+            revision: watch::Sender::new(0),
+            picker: Picker::new(self.balance, self.slow_start),
             cookie,
-            balance: self.balance,
             stickiness: self.stickiness,
             failover: self.failover,
             classify: self.classify,
@@ -135,6 +155,7 @@ impl<S> fmt::Debug for Builder<S> {
             .field("pool", &self.pool)
             .field("cookie", &self.cookie)
             .field("balance", &self.balance)
+            .field("slow_start", &self.slow_start)
             .field("stickiness", &self.stickiness)
             .field("failover", &self.failover)
             .finish_non_exhaustive()
@@ -143,8 +164,9 @@ impl<S> fmt::Debug for Builder<S> {
 
 /// What becomes of clients whose member takes nothing.
 ///
-/// A member that was given up locks nobody out, however hard: one that is not in the pool any more, is
-/// [`State::Stopped`](super::State::Stopped), or whose drain is over.
+/// Its successor is asked first, if it has one ([`Member::successor`]). A member that was given up locks nobody out but with
+/// [`Strict`](Self::Strict): one that is not in the pool any more, is [`State::Stopped`](super::State::Stopped), or whose
+/// drain is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stickiness {
@@ -155,6 +177,9 @@ pub enum Stickiness {
     HardFor(Duration),
     /// They are refused with 503 until it takes requests again.
     Hard,
+    /// They are refused with 503 even where their member was given up, and so are clients whose cookie names no member:
+    /// nobody changes the member but by a successor. Who has such a cookie stays out until it is gone.
+    Strict,
 }
 
 /// Why a pool cannot be built.
@@ -252,7 +277,9 @@ impl Problem {
             Self::Route => "it must be 1 to 95 bytes that may stand in a cookie's value",
             Self::DuplicateRoute => "two members have it",
             Self::SeparatorInRoute => "it holds the separator of the cookie",
-            Self::Balance => "it must be power-of-two, smooth-weighted, by-requests or least-busy",
+            Self::Balance => {
+                "it must be power-of-two, smooth-weighted, by-requests, least-busy or rendezvous"
+            }
             Self::SameSite => "it must be strict, lax or none",
             Self::Limit => "max_idle and max_life are for opaque cookies, and a second at least",
             Self::Header => {
@@ -284,6 +311,15 @@ mod tests {
         assert_eq!(item("shop", None, &[]), "shop");
         assert_eq!(item("shop", plain(), &["a", "b", "a"]), "a");
         assert_eq!(item("shop", plain(), &["a\r\nSet-Cookie: x=1"]), "a\r\nSet-Cookie: x=1");
+        let successors = |of_member: &str, gone: &str, of_gone: &str| {
+            let member = Member::new("a", ()).successor(of_member);
+            let builder = StickyRoute::builder("shop").cookie(RouteCookie::plain()).member(member);
+            builder.successor(gone, of_gone).build().unwrap_err().item().to_owned()
+        };
+        assert_eq!(successors("b c", "old", "a"), "b c");
+        assert_eq!(successors("a", "o d", "a"), "o d");
+        assert_eq!(successors("a", "old", "a;"), "a;");
+        assert_eq!(successors("a", "a", "b"), "a", "it is a member");
         assert_eq!(item("shop", Some(RouteCookie::managed_suffix("sid", '.')), &["a.b"]), "a.b");
         assert_eq!(item("shop", Some(RouteCookie::plain().name("__Host-x")), &["a"]), "__Host-x");
     }

@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header, request};
 use super::body::InFlight;
 use super::cookie::{Pin, Reading};
 use super::failover::Phase;
-use super::pool::{Entry, Picked, pick, pick_in_place_of, take_pinned};
+use super::pool::{Client, Entry, Picked, Whose};
 use super::service::Shared;
 use super::{Decision, Outcome, Stickiness};
 use crate::forwarded_for::Proxied;
@@ -22,6 +22,7 @@ pub(super) struct Exchange<S> {
     may_insert: bool,
     is_secure: bool,
     pub(super) is_idempotent: bool,
+    client: Client,
     taken: Option<Picked<S>>,
     tried: Vec<Arc<Entry<S>>>,
     attempts: usize,
@@ -38,7 +39,7 @@ impl<S> Exchange<S> {
         let snapshot = shared.snapshot.load();
         let is_in_scope = cookie.is_in_scope(parts);
         let reading = if is_in_scope {
-            cookie.read(parts, &snapshot, |entry| entry.state.takes_pinned(now))
+            cookie.read(parts, &snapshot, |entry| entry.takes(Whose::Pinned, now))
         } else {
             Reading::Absent
         };
@@ -51,43 +52,55 @@ impl<S> Exchange<S> {
             _ if cookie.is_own() => Outcome::Unknown,
             _ => Outcome::NoRoute,
         };
+        if matches!(reading, Reading::Unknown) && cookie.is_own() && shared.stickiness == Stickiness::Strict {
+            return Err(Refused::until(None, now, unpinned));
+        }
+        let proxied = parts.extensions.get::<Proxied>();
         let mut exchange = Self {
             shared: shared.clone(),
             pinned: None,
             unpinned,
             may_write: is_in_scope && cookie.is_own(),
             may_insert: cookie.is_inserted_on(&parts.method),
-            is_secure: parts.extensions.get::<Proxied>().is_some_and(Proxied::is_secure),
+            is_secure: proxied.is_some_and(Proxied::is_secure),
             is_idempotent: parts.method.is_idempotent(),
+            client: Client::of(proxied.and_then(Proxied::client)),
             taken: None,
             tried: Vec::new(),
             attempts: 1,
         };
-        let mut picked;
+        let mut picked = None;
         if let Reading::Pinned(entry, pin) = reading {
-            picked = take_pinned(shared.balance, &shared.turns, &snapshot, &entry, now);
+            picked = shared.picker.take_pinned(&snapshot, &entry, now);
             if picked.is_none()
                 && let Some(until) = shared.wait_for(&entry, now)
             {
                 return Err(Refused::until(until, now, Outcome::Unusable));
             }
-            picked =
-                picked.or_else(|| pick_in_place_of(&entry, shared.balance, &shared.turns, &snapshot, now));
             exchange.pinned = Some((entry, pin));
-        } else {
-            picked = pick(shared.balance, &shared.turns, &snapshot, &[], now);
         }
-        match picked {
-            Some(picked) => {
-                let service = picked.0.service.clone();
-                exchange.taken = Some(picked);
-                Ok((exchange, service))
-            }
+        match picked.or_else(|| exchange.pick(now)).and_then(|picked| exchange.take(picked)) {
+            Some(service) => Ok((exchange, service)),
             None => {
                 let outcome = if exchange.pinned.is_some() { Outcome::Unusable } else { unpinned };
                 Err(Refused::until(snapshot.earliest_retry(), now, outcome))
             }
         }
+    }
+
+    fn pick(&self, now: u64) -> Option<Picked<S>> {
+        let pinned = self.pinned.as_ref().map(|(entry, _)| entry);
+        let shared = &self.shared;
+        shared.picker.pick(&shared.snapshot.load(), pinned, &self.tried, self.client, now)
+    }
+
+    fn take(&mut self, picked: Picked<S>) -> Option<S>
+    where
+        S: Clone,
+    {
+        let service = picked.0.service.clone()?;
+        self.taken = Some(picked);
+        Some(service)
     }
 
     /// Whether a second member could get the request if this one fails.
@@ -105,18 +118,23 @@ impl<S> Exchange<S> {
     pub(super) fn failed(&mut self, phase: Phase) {
         if let Some((entry, attempt)) = &mut self.taken
             && phase == Phase::Connect
-            && !entry.is_never_ejected
+            && !entry.settings.is_never_ejected
+            && attempt.failed(self.shared.now(), self.shared.failover.backoff)
         {
-            attempt.failed(self.shared.now(), self.shared.failover.backoff);
+            self.shared.tell();
         }
     }
 
     pub(super) fn answered<R>(&mut self, response: &Response<R>) {
         let Some((entry, attempt)) = &mut self.taken else { return };
-        if self.shared.failover.ejects(response.status()) && !entry.is_never_ejected {
-            attempt.failed(self.shared.now(), self.shared.failover.backoff);
-        } else if !is_refusal(response) {
-            attempt.succeeded();
+        let shared = &self.shared;
+        let is_changed = if shared.failover.ejects(response.status()) && !entry.settings.is_never_ejected {
+            attempt.failed(shared.now(), shared.failover.backoff)
+        } else {
+            !is_refusal(response) && attempt.succeeded(shared.now())
+        };
+        if is_changed {
+            shared.tell();
         }
     }
 
@@ -133,9 +151,8 @@ impl<S> Exchange<S> {
             return None;
         }
         self.tried.extend(self.taken.as_ref().map(|(entry, _)| entry.clone()));
-        let picked = self.shared.pick(&self.tried)?;
-        let service = picked.0.service.clone();
-        self.taken = Some(picked);
+        let picked = self.pick(self.shared.now())?;
+        let service = self.take(picked)?;
         self.attempts = self.attempts.saturating_add(1);
         Some(service)
     }

@@ -13,10 +13,11 @@
 //! 2. The pin is taken out of the request: all cookies of its own, or the suffix that names a member.
 //! 3. The pinned member gets the request, if it is [`State::Ok`] or [`State::Drain`], or was ejected long enough ago; then
 //!    this request alone tries it.
-//! 4. Else the client gets another member, or is refused, as [`Stickiness`] says.
-//! 5. Clients without a pin get a member by [`Balance`]: an active one that is [`State::Ok`] and of any weight; spares in
-//!    place of those that take nothing; standby members where there is neither. Where all are ejected one is tried anyway,
-//!    of a pinned client its own.
+//! 4. Else its [successor](Member::successor) gets it; without one the client gets another member, or is refused, as
+//!    [`Stickiness`] says.
+//! 5. Clients without a pin get a member by [`Balance`]: of the lowest [tier](Member::tier) that has one, an active one that
+//!    is [`State::Ok`], of any weight, and not [full](Member::max_in_flight); spares in place of those that take nothing;
+//!    standby members where there is neither. Where all are ejected one is tried anyway, of a pinned client its own.
 //! 6. No member: 503 with `Retry-After`, no body, and no cookie ([`RefusalKind::NoMember`](crate::RefusalKind)).
 //! 7. A clone of the member is driven to readiness and called. If it fails, another one gets the request where
 //!    [`Failover`] allows it: at most two in all, unless said.
@@ -31,9 +32,12 @@
 //! # Cost
 //!
 //! A pinned request costs one look into a map, whatever the number of members, and takes no lock (but for
-//! [`Balance::ByRequests`]). It takes nothing from the heap but for the lines of `Cookie` that lose the pin. Tokens are made
-//! when a member is added; [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's head is cloned where a second member could get
-//! it: keep what stands in the extensions cheap to clone. Nothing of a body is buffered.
+//! [`Balance::ByRequests`]). It takes nothing from the heap but for the lines of `Cookie` that lose the pin. A new session
+//! costs the same in a pool of any size with [`Balance::PowerOfTwo`], while most of its members take some; else it costs
+//! one look at each member. A change of members builds all maps anew. Tokens are made when a member is added;
+//! [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's head is
+//! cloned where a second member could get it: keep what stands in the extensions cheap to clone. Nothing of a body is
+//! buffered.
 //!
 //! # Deployment caveats
 //!
@@ -185,7 +189,11 @@ use self::builder::Problem;
 pub use self::builder::{BuildError, Builder, Stickiness};
 pub use self::failover::{Failover, Phase};
 pub use self::future::ResponseFuture;
-pub use self::pool::{Balance, Member, MemberStatus, Membership, Role, Route, State, UnknownRoute};
+#[cfg(feature = "tower")]
+pub use self::pool::DriveError;
+pub use self::pool::{
+    Balance, Drained, Member, MemberStatus, Membership, Role, Route, State, StillBusy, UnknownRoute, Watch,
+};
 pub use self::route_cookie::RouteCookie;
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
 pub use self::service::StickyRoute;

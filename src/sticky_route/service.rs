@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
+use tokio::sync::watch;
 use tower_service::Service;
 
 use super::Stickiness;
@@ -14,7 +15,7 @@ use super::cookie::Cookie;
 use super::exchange::Exchange;
 use super::failover::{Failover, Phase};
 use super::future::ResponseFuture;
-use super::pool::{Balance, Entry, Membership, Picked, Snapshot, pick};
+use super::pool::{Entry, Membership, Picker, Snapshot};
 use crate::errors_to_502::ErrorsTo502;
 use crate::refusal::Caller;
 
@@ -83,10 +84,10 @@ pub(super) struct Shared<S> {
     pub(super) snapshot: ArcSwap<Snapshot<S>>,
     /// Held by whoever replaces the snapshot.
     pub(super) changes: Mutex<()>,
-    /// Held by whoever takes a turn, where the balance goes by turns.
-    pub(super) turns: Mutex<()>,
+    /// Counts the changes that are told to whoever watches.
+    pub(super) revision: watch::Sender<u64>,
+    pub(super) picker: Picker,
     pub(super) cookie: Cookie,
-    pub(super) balance: Balance,
     pub(super) stickiness: Stickiness,
     pub(super) failover: Failover,
     pub(super) classify: Option<fn(&dyn Any) -> Phase>,
@@ -98,21 +99,24 @@ impl<S> Shared<S> {
         self.clock.milliseconds()
     }
 
-    pub(super) fn pick(&self, tried: &[Arc<Entry<S>>]) -> Option<Picked<S>> {
-        pick(self.balance, &self.turns, &self.snapshot.load(), tried, self.now())
+    /// Something has changed that is seen from outside.
+    pub(super) fn tell(&self) {
+        self.revision.send_modify(|revision| *revision = revision.wrapping_add(1));
     }
 
     /// How long clients of a member that takes nothing have to wait for it, if they have to.
     pub(super) fn wait_for(&self, pinned: &Entry<S>, now: u64) -> Option<Option<u64>> {
-        if pinned.state.is_given_up(now) {
+        if pinned.state.is_given_up(now) && self.stickiness != Stickiness::Strict {
             return None;
         }
         match self.stickiness {
             Stickiness::Soft => None,
-            Stickiness::Hard => Some(pinned.state.retry_at()),
+            Stickiness::Hard | Stickiness::Strict => Some(pinned.state.retry_at()),
             Stickiness::HardFor(patience) => {
                 let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-                let until = pinned.state.down_since()?.saturating_add(patience);
+                // It is full otherwise, which passes.
+                let Some(since) = pinned.state.down_since() else { return Some(None) };
+                let until = since.saturating_add(patience);
                 (now < until).then_some(Some(until))
             }
         }
@@ -236,10 +240,12 @@ mod tests {
     async fn a_body_moves_on_where_nothing_was_sent() {
         for failure in ["unready", "refused"] {
             let sticky = sticky(RouteCookie::plain(), Some(failure));
+            let mut watch = sticky.membership().watch();
             let response = sticky.clone().oneshot(request("POST", "/", &["pool-route=a"])).await.unwrap();
             assert_eq!(decision(&response), ("b".to_owned(), Outcome::Repinned, 2), "{failure}");
             assert!(response.headers()["set-cookie"].to_str().unwrap().starts_with("pool-route=b;"));
-            assert_eq!(sticky.membership().status()[0].state(), State::Ejected);
+            let told = tokio::time::timeout(Duration::from_secs(5), watch.changed()).await.unwrap();
+            assert_eq!(told[0].state(), State::Ejected);
             assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "body");
             assert_eq!(sticky.membership().status()[1].in_flight(), 0);
         }
@@ -329,6 +335,69 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn strict_stickiness_gives_nobody_up() {
+        let scripted = || Scripted { fails: None, is_ready: false };
+        let sticky = StickyRoute::builder("pool")
+            .member(Member::new("a", scripted()))
+            .member(Member::new("b", scripted()))
+            .cookie(RouteCookie::plain())
+            .stickiness(Stickiness::Strict)
+            .build()
+            .unwrap();
+        let outcome = async |cookies: &[&str]| {
+            let response = sticky.clone().oneshot(request("GET", "/", cookies)).await.unwrap();
+            let decision = response.extensions().get::<Decision>().unwrap();
+            (response.status().as_u16(), decision.outcome())
+        };
+        let members = sticky.membership();
+        assert_eq!(outcome(&["pool-route=a"]).await, (200, Outcome::Hit));
+        assert_eq!(outcome(&["pool-route=x"]).await, (503, Outcome::Unknown));
+        assert_eq!(outcome(&["x=1"]).await, (200, Outcome::New));
+        members.set_state("a", State::Stopped).unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (503, Outcome::Unusable));
+        members.drain("a", Duration::ZERO).unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (503, Outcome::Unusable));
+        members.set_successor("a", "b").unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (200, Outcome::Repinned));
+        members.remove("a").unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (200, Outcome::Repinned));
+        members.remove("a").unwrap();
+        assert_eq!(outcome(&["pool-route=a"]).await, (503, Outcome::Unknown));
+        assert_eq!(outcome(&["pool-route=a; pool-route=b"]).await, (200, Outcome::Hit));
+    }
+
+    #[tokio::test]
+    async fn clients_of_a_full_member_wait_or_move() {
+        for (stickiness, expected) in [
+            (Stickiness::Soft, 200),
+            (Stickiness::Hard, 503),
+            (Stickiness::HardFor(Duration::from_secs(60)), 503),
+        ] {
+            let scripted = || Scripted { fails: None, is_ready: false };
+            let sticky = StickyRoute::builder("pool")
+                .member(Member::new("a", scripted()).max_in_flight(1))
+                .member(Member::new("b", scripted()).weight(0).max_in_flight(0))
+                .member(Member::new("c", scripted()))
+                .cookie(RouteCookie::plain())
+                .stickiness(stickiness)
+                .build()
+                .unwrap();
+            let send = async || sticky.clone().oneshot(request("GET", "/", &["pool-route=a"])).await.unwrap();
+            let streaming = send().await;
+            assert_eq!(decision(&streaming).1, Outcome::Hit);
+            let response = send().await;
+            assert_eq!(response.status(), expected, "{stickiness:?}");
+            if expected == 200 {
+                assert_eq!(decision(&response), ("c".to_owned(), Outcome::Repinned, 1));
+            } else {
+                assert_eq!(response.headers()["retry-after"], "5");
+            }
+            drop(streaming);
+            assert_eq!(decision(&send().await).1, Outcome::Hit);
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_the_cookie_a_member_of_the_pool_answers(
@@ -371,7 +440,7 @@ mod tests {
         let pin = first.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
         let shared = sticky.shared.clone();
         let _changes = shared.changes.lock().unwrap();
-        let _turns = shared.turns.lock().unwrap();
+        let _turns = shared.picker.turn();
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || send.send(decision(&serve(&sticky, &[&pin]))));
         let served = receive.recv_timeout(Duration::from_secs(20)).expect("no lock");

@@ -24,6 +24,7 @@ pub(crate) fn run(case: &Case) -> Verdict {
     match case.id.as_str() {
         "weight-change-keeps-health" => return weight_change_keeps_health(case),
         "in-flight-until-body-end" => return in_flight_until_body_end(case),
+        "snapshot-shrinks-during-pick" => return snapshot_shrinks_during_pick(case),
         _ => {}
     }
     support::only_keys(
@@ -63,6 +64,10 @@ pub(crate) fn run(case: &Case) -> Verdict {
             "on_failover",
             // All bodies of these cases come home unread, so that no log of them is needed.
             "replay",
+            "hard_unknown",
+            "successors",
+            "slow_start",
+            "process_uptime_s",
         ],
     )?;
     support::only_keys(&case.given["clock"], &["unix", "process_uptime_s"])?;
@@ -78,6 +83,9 @@ pub(crate) fn run(case: &Case) -> Verdict {
                 "drain_deadline",
                 "ignore_errors",
                 "in_flight",
+                "tier",
+                "successor",
+                "member_for",
             ],
         )?;
     }
@@ -89,6 +97,10 @@ pub(crate) fn run(case: &Case) -> Verdict {
         };
     }
     let pool = Pool::new(&case.given)?;
+    if let Some(expected) = case.expect.get("effective_weight") {
+        support::only_keys(&case.expect, &["effective_weight"])?;
+        return effective_weights(&pool, expected);
+    }
     support::block_on(async {
         if case.given.get("request").is_some() {
             exchange(case, &pool).await
@@ -254,6 +266,7 @@ async fn sequence(case: &Case, pool: &Pool) -> Verdict {
             "counts_new",
             "while_second_down",
             "next_two_after_up",
+            "lbstatus",
         ],
     )?;
     if let Some(counts) = expect.get("while_second_down") {
@@ -271,7 +284,12 @@ async fn sequence(case: &Case, pool: &Pool) -> Verdict {
     let mut new = Vec::new();
     for step in &steps {
         match step.strip_prefix("sticky:") {
-            None => new.push(pool.answer(None).await),
+            None => {
+                new.push(pool.answer(None).await);
+                if let Some(tables) = expect.get("lbstatus").and_then(Value::as_array) {
+                    pool.owes(&tables[(new.len() - 1) % tables.len()])?;
+                }
+            }
             Some(route) => equal("hit", pool.answer(Some(route)).await.as_str(), route)?,
         }
     }
@@ -301,6 +319,47 @@ async fn sequence(case: &Case, pool: &Pool) -> Verdict {
         equal("with other weights", Pool::new(&given)?.answers(new.len()).await, new)?;
     }
     Ok(())
+}
+
+/// The member that joined last, or each by its route.
+fn effective_weights(pool: &Pool, expected: &Value) -> Verdict {
+    let status = pool.membership.status();
+    let weight = |route: &str| {
+        let member = status.iter().find(|member| member.route().as_str() == route);
+        Some(u64::from(member?.effective_weight_in_hundredths() / 100))
+    };
+    match expected.as_object() {
+        None => equal("weight", weight("new"), expected.as_u64()),
+        Some(expected) => {
+            expected.iter().try_for_each(|(route, expected)| equal(route, weight(route), expected.as_u64()))
+        }
+    }
+}
+
+/// What the case tells step by step, from two threads at any step.
+fn snapshot_shrinks_during_pick(case: &Case) -> Verdict {
+    support::only_keys(&case.given, &["members", "config"])?;
+    support::only_keys(&case.given["config"], &["policy", "interleaving"])?;
+    support::only_keys(&case.expect, &["must_not_panic", "route"])?;
+    equal("remove", &case.given["config"]["interleaving"][1], &Value::from("Remove(c)"))?;
+    let pool = Pool::new(&case.given)?;
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            for _ in 0..300 {
+                pool.membership.remove("c").unwrap();
+                pool.membership.insert(member(&case.given["members"][2], &pool.script).unwrap()).unwrap();
+            }
+        });
+        while !changes.is_finished() {
+            let route = futures_now(pool.answer(None));
+            let expected = format!("any of [{}]", ["a", "b", "c"].join(", "));
+            equal("any of", &case.expect["route"], &Value::from(expected))?;
+            if !["a", "b", "c"].contains(&route.as_str()) {
+                return Err(format!("{route} answered"));
+            }
+        }
+        changes.join().map_err(|_| "a panic".to_owned())
+    })
 }
 
 fn weight_change_keeps_health(case: &Case) -> Verdict {
@@ -367,10 +426,15 @@ impl Pool {
             .balance(balance(given)?)
             .stickiness(match &config["stickiness"] {
                 Value::Null => Stickiness::Soft,
-                Value::String(text) if text == "hard" => Stickiness::Hard,
+                Value::String(text) if text == "hard" => match config["hard_unknown"].as_str() {
+                    None => Stickiness::Hard,
+                    Some("503") => Stickiness::Strict,
+                    Some(other) => return Err(format!("hard_unknown {other}")),
+                },
                 other => Stickiness::HardFor(Duration::from_secs(other["hard_for"].as_u64().unwrap())),
             })
-            .failover(failover(config)?);
+            .failover(failover(config)?)
+            .slow_start(slow_start(&config["slow_start"])?);
         // A member without a route cannot be: a pool with one is not built, and so no empty cookie names it.
         let all = given["members"].as_array().unwrap();
         let members: Vec<&Value> = all.iter().filter(|member| !member["route"].is_null()).collect();
@@ -379,22 +443,36 @@ impl Pool {
             let pool = StickyRoute::builder("vectors").cookie(cookie(config)?).member(unrouted).build();
             equal("a member without a route", pool.is_err(), true)?;
         }
-        for &member in &members {
+        // Whoever is no younger than the process was there from the start.
+        const NOW: u64 = 100_000;
+        let uptime = config["process_uptime_s"].as_u64().unwrap_or(NOW);
+        let joined = |member: &Value| member["member_for"].as_u64().filter(|age| *age < uptime);
+        for &member in members.iter().filter(|member| joined(member).is_none()) {
             builder = builder.member(self::member(member, &script)?);
+        }
+        for (gone, successor) in config["successors"].as_object().into_iter().flatten() {
+            builder = builder.successor(gone, successor.as_str().unwrap());
         }
         let sticky = builder.build().map_err(|error: BuildError| error.to_string())?;
         let membership = sticky.membership();
         // The last ejected one first: time only goes on.
         let mut by_time = members.clone();
-        by_time.sort_by_key(|member| std::cmp::Reverse(member["down_for"].as_u64().unwrap_or(0)));
-        const NOW: u64 = 100_000;
+        by_time.sort_by_key(|member| {
+            let age = member["down_for"].as_u64().or_else(|| joined(member));
+            std::cmp::Reverse(age.unwrap_or(0))
+        });
         for member in by_time {
+            if let Some(age) = joined(member) {
+                clock.store(NOW - age, Ordering::Relaxed);
+                membership.insert(self::member(member, &script)?).unwrap();
+            }
             let route = member["route"].as_str().unwrap();
-            clock.store(NOW - member["down_for"].as_u64().unwrap_or(0), Ordering::Relaxed);
+            let age = member["down_for"].as_u64().or_else(|| joined(member)).unwrap_or(0);
+            clock.store(NOW - age, Ordering::Relaxed);
             match (member["status"].as_str().unwrap(), member["drain_deadline"].as_i64()) {
                 ("ok" | "standby" | "spare", None) => Ok(()),
                 ("drain", None) => membership.set_state(route, State::Drain),
-                ("drain", Some(..=0)) => membership.drain(route, Duration::ZERO),
+                ("drain", Some(..=0)) => membership.drain(route, Duration::ZERO).map(drop),
                 ("disabled", None) => membership.set_state(route, State::Disabled),
                 ("stopped", None) => membership.set_state(route, State::Stopped),
                 ("error", None) => membership.set_state(route, State::Ejected),
@@ -479,6 +557,16 @@ impl Pool {
             answers.push(self.answer(None).await);
         }
         answers
+    }
+
+    /// Apache's table of what each member has got too little.
+    fn owes(&self, table: &Value) -> Verdict {
+        let status = self.membership.status();
+        let seen: BTreeMap<_, _> =
+            status.iter().map(|member| (member.route().as_str(), member.owed_in_hundredths())).collect();
+        let table = table.as_object().unwrap().iter();
+        let expected = table.map(|(route, owed)| (route.as_str(), owed.as_i64().unwrap() * 100)).collect();
+        equal("lbstatus", seen, expected)
     }
 
     fn calls(&self) -> Vec<(String, HeaderMap)> {
@@ -681,6 +769,13 @@ fn balance(given: &Value) -> Result<Balance, String> {
     })
 }
 
+fn slow_start(config: &Value) -> Result<Duration, String> {
+    support::only_keys(config, &["window_s", "aggression", "min_percent"])?;
+    equal("aggression", config["aggression"].as_f64().unwrap_or(1.0), 1.0)?;
+    equal("min_percent", config["min_percent"].as_u64().unwrap_or(10), 10)?;
+    Ok(Duration::from_secs(config["window_s"].as_u64().unwrap_or(0)))
+}
+
 fn failover(config: &Value) -> Result<Failover, String> {
     let statuses = |list: &Value| -> Vec<StatusCode> {
         let codes = list.as_array().into_iter().flatten().filter_map(Value::as_u64);
@@ -708,6 +803,12 @@ fn member(given: &Value, script: &Arc<Script>) -> Result<Member<Scripted>, Strin
             Some("spare") => Role::Spare,
             _ => Role::Active,
         });
+    if let Some(tier) = given["tier"].as_u64() {
+        member = member.tier(tier.try_into().unwrap());
+    }
+    if let Some(successor) = given["successor"].as_str() {
+        member = member.successor(successor);
+    }
     if given["ignore_errors"] == true {
         member = member.never_ejected();
     }

@@ -1,11 +1,14 @@
 use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::BuildError;
 use super::super::service::Shared;
 use super::state::{MemberState, State};
-use super::{Entry, Member, Role, Route, Snapshot, WHOLE};
+use super::{Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
 
 /// Changes the members of a running pool. Requests under way keep the members that they have.
 ///
@@ -32,7 +35,7 @@ use super::{Entry, Member, Role, Route, Snapshot, WHOLE};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Membership<S> {
-    shared: Arc<Shared<S>>,
+    pub(super) shared: Arc<Shared<S>>,
 }
 
 impl<S> Membership<S> {
@@ -40,35 +43,37 @@ impl<S> Membership<S> {
         Self { shared }
     }
 
-    /// Adds a member. One of the same route is replaced; what is known of it stays.
+    /// Adds a member. One of the same route is replaced, and what is known of it stays: its state, and the requests that
+    /// it has. A new one warms up, if the [`Builder`](crate::sticky_route::Builder::slow_start) says so.
     ///
     /// # Errors
     ///
-    /// The route cannot be carried by the cookie.
+    /// A route that the cookie cannot carry: its own, or its successor's.
     pub fn insert(&self, member: Member<S>) -> Result<(), BuildError> {
-        self.change(|entries| {
-            let known = entries.iter().position(|entry| entry.route.as_str() == &*member.route);
-            let state = known
-                .and_then(|at| entries.get(at))
-                .map_or_else(|| Arc::new(MemberState::new()), |entry| entry.state.clone());
-            let entry = Arc::new(Entry::new(member, &self.shared.cookie, state)?);
-            match known.and_then(|at| entries.get_mut(at)) {
-                Some(known) => *known = entry,
-                None => entries.push(entry),
-            }
-            Ok(())
-        })
+        self.change(|members| members.put(member, &self.shared))
     }
 
-    /// Takes a member out. Clients that are pinned to it get another one.
+    /// Takes a member out. Requests that it has run on. Clients that are pinned to it get its successor, if it has one;
+    /// else another one, as clients of an unknown member. A route that only leads to a successor is forgotten.
     ///
     /// # Errors
     ///
     /// No member has this route.
     pub fn remove(&self, route: &str) -> Result<(), UnknownRoute> {
-        self.change(|entries| {
-            let at = position(entries, route)?;
-            entries.remove(at);
+        self.change(|members| {
+            let Some(at) = position(&members.entries, route) else {
+                let at = position(&members.gone, route).ok_or_else(|| UnknownRoute(route.into()))?;
+                members.gone.remove(at);
+                return Ok(());
+            };
+            let removed = members.entries.remove(at);
+            // Whoever still reads the old snapshot does not get in.
+            removed.state.set(State::Stopped, self.shared.now(), self.shared.failover.backoff);
+            if let Some(successor) = &removed.settings.successor
+                && let Ok(gone) = Entry::gone(route, successor, &self.shared.cookie)
+            {
+                members.gone.push(Arc::new(gone));
+            }
             Ok(())
         })
     }
@@ -79,18 +84,55 @@ impl<S> Membership<S> {
     ///
     /// No member has this route.
     pub fn set_state(&self, route: &str, state: State) -> Result<(), UnknownRoute> {
-        self.with(route, |entry| entry.state.set(state, self.shared.now(), self.shared.failover.backoff))
+        let state_of = self.state_of(route)?;
+        state_of.set(state, self.shared.now(), self.shared.failover.backoff);
+        self.shared.tell();
+        Ok(())
     }
 
     /// [`State::Drain`] that ends: when the time is over, clients that are pinned to the member get another one.
     ///
+    /// It begins at once. What is returned can be awaited, or dropped: that changes nothing of the drain.
+    ///
     /// # Errors
     ///
     /// No member has this route.
-    pub fn drain(&self, route: &str, at_most: Duration) -> Result<(), UnknownRoute> {
+    ///
+    /// # Example
+    ///
+    /// A member is drained, and taken out when it has no request, or after half an hour whatever it has:
+    ///
+    /// ```
+    /// # use http::{Request, Response};
+    /// # use tower::service_fn;
+    /// # use tower_proxied::sticky_route::{Member, RequestBody, RouteCookie, StickyRoute};
+    /// # async fn hello(_: Request<RequestBody<String>>) -> Result<Response<String>, std::io::Error> {
+    /// #     Ok(Response::new("hello".to_owned()))
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sticky = StickyRoute::builder("shop")
+    /// #     .member(Member::new("http-1", service_fn(hello)))
+    /// #     .cookie(RouteCookie::plain())
+    /// #     .build()?;
+    /// use std::time::Duration;
+    ///
+    /// let members = sticky.membership();
+    /// if let Err(busy) = members.drain("http-1", Duration::from_secs(1800))?.await {
+    ///     eprintln!("{busy}");
+    /// }
+    /// members.remove("http-1")?;
+    /// assert!(members.status().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn drain(&self, route: &str, at_most: Duration) -> Result<Drained, UnknownRoute> {
+        let state = self.state_of(route)?;
         let now = self.shared.now();
         let until = now.saturating_add(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
-        self.with(route, |entry| entry.state.drain_until(until, now, self.shared.failover.backoff))
+        state.drain_until(until, now, self.shared.failover.backoff);
+        self.shared.tell();
+        Ok(Drained::new(route, state, at_most))
     }
 
     /// How many new sessions the member gets. What is known of it stays.
@@ -102,10 +144,35 @@ impl<S> Membership<S> {
     where
         S: Clone,
     {
-        self.change(|entries| {
-            let at = position(entries, route)?;
-            if let Some(entry) = entries.get_mut(at) {
-                *entry = Arc::new(entry.with_weight(weight.saturating_mul(WHOLE)));
+        self.change(|members| {
+            let at = position(&members.entries, route);
+            let entry = at.and_then(|at| members.entries.get_mut(at));
+            let entry = entry.ok_or_else(|| UnknownRoute(route.into()))?;
+            Arc::make_mut(entry).settings.weight = weight.saturating_mul(WHOLE);
+            Ok(())
+        })
+    }
+
+    /// Who gets the clients of `route` when it takes nothing, or is no member any more: see
+    /// [`Member::successor`](super::Member::successor). [`remove`](Self::remove) forgets it where `route` is no member.
+    ///
+    /// # Errors
+    ///
+    /// A route that the cookie cannot carry.
+    pub fn set_successor(&self, route: &str, successor: &str) -> Result<(), BuildError>
+    where
+        S: Clone,
+    {
+        Route::parse(successor)?;
+        self.change(|members| {
+            let at = position(&members.entries, route);
+            match at.and_then(|at| members.entries.get_mut(at)) {
+                Some(entry) => Arc::make_mut(entry).settings.successor = Some(successor.into()),
+                None => {
+                    let gone = Arc::new(Entry::gone(route, successor, &self.shared.cookie)?);
+                    members.gone.retain(|known| known.route != gone.route);
+                    members.gone.push(gone);
+                }
             }
             Ok(())
         })
@@ -113,29 +180,98 @@ impl<S> Membership<S> {
 
     /// All members, in their order.
     pub fn status(&self) -> Vec<MemberStatus> {
+        let now = self.shared.now();
         let status = |entry: &Arc<Entry<S>>| MemberStatus {
             route: entry.route.clone(),
-            role: entry.role,
+            settings: entry.settings.clone(),
             state: entry.state.state(),
-            weight_in_hundredths: entry.weight,
+            effective_weight: entry.state.warm_weight(entry.settings.weight, now, self.shared.picker.warm_up),
+            owed: entry.state.lag.load(Ordering::Relaxed),
             in_flight: entry.state.in_flight(),
         };
-        self.shared.snapshot.load().entries.iter().map(status).collect()
+        self.shared.snapshot.load().entries().iter().map(status).collect()
     }
 
-    fn with(&self, route: &str, act: impl FnOnce(&Entry<S>)) -> Result<(), UnknownRoute> {
+    /// Tells of changes from now on.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use http::{Request, Response};
+    /// # use tower::service_fn;
+    /// # use tower_proxied::sticky_route::{Member, RequestBody, RouteCookie, StickyRoute};
+    /// # async fn hello(_: Request<RequestBody<String>>) -> Result<Response<String>, std::io::Error> {
+    /// #     Ok(Response::new("hello".to_owned()))
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sticky = StickyRoute::builder("shop").cookie(RouteCookie::plain()).build()?;
+    /// let members = sticky.membership();
+    /// let mut watch = members.watch();
+    /// members.insert(Member::new("http-1", service_fn(hello)))?;
+    /// assert_eq!(watch.changed().await[0].route().as_str(), "http-1");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch(&self) -> Watch<S> {
+        Watch { receiver: self.shared.revision.subscribe(), membership: self.clone() }
+    }
+
+    #[cfg(feature = "tower")]
+    pub(super) fn in_flight(&self) -> usize {
+        let snapshot = self.shared.snapshot.load();
+        snapshot.entries().iter().fold(0, |sum, entry| sum.saturating_add(entry.state.in_flight()))
+    }
+
+    #[cfg(feature = "tower")]
+    pub(super) fn replace_service(&self, route: &str, service: S) -> Result<(), BuildError> {
+        self.change(|members| {
+            let known = position(&members.entries, route).and_then(|at| members.entries.get(at));
+            let settings = known.map(|known| known.settings.clone()).unwrap_or_default();
+            members.put(Member { route: route.into(), service, settings }, &self.shared)
+        })
+    }
+
+    fn state_of(&self, route: &str) -> Result<Arc<MemberState>, UnknownRoute> {
         let snapshot = self.shared.snapshot.load();
         let at = snapshot.position(route);
-        act(at.and_then(|at| snapshot.entries.get(at)).ok_or_else(|| UnknownRoute(route.into()))?);
-        Ok(())
+        let entry = at.and_then(|at| snapshot.entries().get(at)).ok_or_else(|| UnknownRoute(route.into()))?;
+        Ok(entry.state.clone())
     }
 
     /// One change at a time; requests go on with the old snapshot meanwhile.
-    fn change<E>(&self, change: impl FnOnce(&mut Vec<Arc<Entry<S>>>) -> Result<(), E>) -> Result<(), E> {
-        let _one = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entries = self.shared.snapshot.load().entries.clone();
-        change(&mut entries)?;
-        self.shared.snapshot.store(Arc::new(Snapshot::new(entries)));
+    fn change<E>(&self, change: impl FnOnce(&mut Members<S>) -> Result<(), E>) -> Result<(), E> {
+        {
+            let _one = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            let snapshot = self.shared.snapshot.load_full();
+            let mut members = Members { entries: snapshot.entries().into(), gone: snapshot.gone().into() };
+            change(&mut members)?;
+            self.shared.snapshot.store(Arc::new(Snapshot::new(members.entries, members.gone)));
+        }
+        self.shared.tell();
+        Ok(())
+    }
+}
+
+/// What the next snapshot is made of.
+struct Members<S> {
+    entries: Vec<Arc<Entry<S>>>,
+    gone: Vec<Arc<Entry<S>>>,
+}
+
+impl<S> Members<S> {
+    fn put(&mut self, member: Member<S>, shared: &Shared<S>) -> Result<(), BuildError> {
+        let known = position(&self.entries, &member.route).and_then(|at| self.entries.get_mut(at));
+        let state = match &known {
+            Some(known) => known.state.clone(),
+            None => Arc::new(MemberState::joining(shared.now())),
+        };
+        let entry = Arc::new(Entry::new(member, &shared.cookie, state)?);
+        self.gone.retain(|gone| gone.route != entry.route);
+        match known {
+            Some(known) => *known = entry,
+            None => self.entries.push(entry),
+        }
         Ok(())
     }
 }
@@ -152,13 +288,104 @@ impl<S> fmt::Debug for Membership<S> {
     }
 }
 
-/// A member, as it is now.
+/// Tells of changes of a pool: of its members, their weights and successors, and their states, be it by the operator, an
+/// ejection or a recovery. Not of requests, nor of time that passes.
+pub struct Watch<S> {
+    receiver: tokio::sync::watch::Receiver<u64>,
+    membership: Membership<S>,
+}
+
+impl<S> Watch<S> {
+    /// All members, once something has changed since the last call. Several changes may be told as one; the last is always
+    /// told. A call that is dropped loses nothing.
+    pub async fn changed(&mut self) -> Vec<MemberStatus> {
+        // The sender is part of the pool that this holds: there is no error.
+        let _ = self.receiver.changed().await;
+        self.membership.status()
+    }
+}
+
+impl<S> fmt::Debug for Watch<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watch").field(&self.membership).finish()
+    }
+}
+
+/// Resolves when the member has no request, or when the time of the [drain](Membership::drain) is over. It wants a runtime of
+/// tokio with time.
+///
+/// # Errors
+///
+/// The time is over, and requests are left. They run on.
+///
+/// # Caveat
+///
+/// Clients that are pinned to the member may come again until the time is over. Take it out of the pool, or set
+/// [`State::Stopped`], before its server is stopped.
+pub struct Drained {
+    future: Pin<Box<dyn Future<Output = Result<(), StillBusy>> + Send>>,
+}
+
+impl Drained {
+    fn new(route: &str, state: Arc<MemberState>, at_most: Duration) -> Self {
+        let until = tokio::time::Instant::now().checked_add(at_most);
+        let route = route.to_owned();
+        let future = Box::pin(async move {
+            let Some(until) = until else {
+                state.idle().await;
+                return Ok(());
+            };
+            let in_time = tokio::time::timeout_at(until, state.idle()).await;
+            in_time.map_err(|_| StillBusy { route, in_flight: state.in_flight() })
+        });
+        Self { future }
+    }
+}
+
+impl Future for Drained {
+    type Output = Result<(), StillBusy>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drained").finish_non_exhaustive()
+    }
+}
+
+/// The time of a drain is over, and requests are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StillBusy {
+    route: String,
+    in_flight: usize,
+}
+
+impl StillBusy {
+    /// How many were left.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}
+
+impl fmt::Display for StillBusy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} still has {} requests", self.route, self.in_flight)
+    }
+}
+
+impl std::error::Error for StillBusy {}
+
+/// A member, as it is now.
+#[derive(Clone, Debug)]
 pub struct MemberStatus {
     route: Route,
-    role: Role,
+    settings: Settings,
     state: State,
-    weight_in_hundredths: u32,
+    effective_weight: u32,
+    owed: i64,
     in_flight: usize,
 }
 
@@ -170,7 +397,22 @@ impl MemberStatus {
 
     /// When it takes part.
     pub fn role(&self) -> Role {
-        self.role
+        self.settings.role
+    }
+
+    /// Its tier.
+    pub fn tier(&self) -> u8 {
+        self.settings.tier
+    }
+
+    /// Who gets its clients when it takes nothing.
+    pub fn successor(&self) -> Option<&str> {
+        self.settings.successor.as_deref()
+    }
+
+    /// How many requests it takes at the same time. `None`: no bound.
+    pub fn max_in_flight(&self) -> Option<u32> {
+        Some(self.settings.max_in_flight).filter(|at_most| *at_most != u32::MAX)
     }
 
     /// What it takes.
@@ -180,7 +422,19 @@ impl MemberStatus {
 
     /// Its weight, in hundredths.
     pub fn weight_in_hundredths(&self) -> u32 {
-        self.weight_in_hundredths
+        self.settings.weight
+    }
+
+    /// What of its weight counts while it warms up, in hundredths.
+    pub fn effective_weight_in_hundredths(&self) -> u32 {
+        self.effective_weight
+    }
+
+    /// What the turns of [`Balance::SmoothWeighted`](super::Balance::SmoothWeighted),
+    /// [`ByRequests`](super::Balance::ByRequests) and [`LeastBusy`](super::Balance::LeastBusy) owe it, in hundredths of a
+    /// weight: the `lbstatus` of Apache's balancer-manager.
+    pub fn owed_in_hundredths(&self) -> i64 {
+        self.owed
     }
 
     /// The requests that it has now, up to the end of the response body.
@@ -201,6 +455,6 @@ impl fmt::Display for UnknownRoute {
 
 impl std::error::Error for UnknownRoute {}
 
-fn position<S>(entries: &[Arc<Entry<S>>], route: &str) -> Result<usize, UnknownRoute> {
-    entries.iter().position(|entry| entry.route.as_str() == route).ok_or_else(|| UnknownRoute(route.into()))
+fn position<S>(entries: &[Arc<Entry<S>>], route: &str) -> Option<usize> {
+    entries.iter().position(|entry| entry.route.as_str() == route)
 }

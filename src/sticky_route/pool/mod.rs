@@ -1,24 +1,30 @@
 //! The members, what is known of them, and which of them gets a request.
 
+mod alias;
 mod membership;
 mod pick;
+mod snapshot;
 mod state;
+mod sync;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "tower")]
+mod tower;
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderValue;
-
-use super::cookie::{Cookie, Pins};
 use super::{BuildError, Problem};
 use crate::wire::cookie::is_value;
 
-pub use self::membership::{MemberStatus, Membership, UnknownRoute};
+pub use self::membership::{Drained, MemberStatus, Membership, StillBusy, UnknownRoute, Watch};
 pub use self::pick::Balance;
-pub(super) use self::pick::{Picked, pick, pick_in_place_of, take_pinned};
+pub(super) use self::pick::{Client, Picked, Picker};
+pub(super) use self::snapshot::{Entry, Snapshot};
 pub use self::state::State;
-pub(super) use self::state::{Attempt, Backoff, MemberState};
+pub(super) use self::state::{Attempt, Backoff, Whose};
+#[cfg(feature = "tower")]
+pub use self::tower::DriveError;
 
 /// The name of a member, as cookies carry it.
 ///
@@ -51,6 +57,13 @@ impl Route {
     }
 }
 
+/// Found by name in maps.
+impl std::borrow::Borrow<str> for Route {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -64,20 +77,48 @@ impl fmt::Debug for Route {
 }
 
 /// A member of a pool: a route, and the service that stands for the application server.
+///
+/// # Example
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower::{ServiceExt, service_fn};
+/// use tower_proxied::sticky_route::{Decision, Member, RequestBody, Role, RouteCookie, State, StickyRoute};
+///
+/// async fn serve(_: Request<RequestBody<String>>) -> Result<Response<String>, std::io::Error> {
+///     Ok(Response::new("hello".to_owned()))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sticky = StickyRoute::builder("shop")
+///     .member(Member::new("old", service_fn(serve)).successor("new"))
+///     .member(Member::new("new", service_fn(serve)).weight(2).max_in_flight(200))
+///     .member(Member::new("other", service_fn(serve)))
+///     .member(Member::new("far", service_fn(serve)).tier(1))
+///     .member(Member::new("sorry", service_fn(serve)).tier(1).role(Role::Standby))
+///     .cookie(RouteCookie::plain())
+///     .build()?;
+/// sticky.membership().set_state("old", State::Stopped)?;
+/// let request = Request::builder().header("cookie", "shop-route=old").body(String::new())?;
+/// let response = sticky.oneshot(request).await?;
+/// let decision = response.extensions().get::<Decision>().expect("each response has one");
+/// assert_eq!(decision.to_string(), "route=new outcome=repinned attempts=1");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Member<S> {
     route: Box<str>,
     service: S,
-    weight: u32,
-    role: Role,
-    is_never_ejected: bool,
+    settings: Settings,
 }
 
 impl<S> Member<S> {
     /// A member of weight 1 that takes part all the time. The route is checked where the pool is built.
     pub fn new(route: &str, service: S) -> Self {
-        Self { route: route.into(), service, weight: WHOLE, role: Role::Active, is_never_ejected: false }
+        Self { route: route.into(), service, settings: Settings::default() }
     }
 
     /// How many new sessions it gets, against the other members. 0: none, but those it has stay.
@@ -87,20 +128,70 @@ impl<S> Member<S> {
 
     /// The weight as Apache's `loadfactor` has it: 225 for 2.25.
     pub fn weight_in_hundredths(mut self, weight: u32) -> Self {
-        self.weight = weight;
+        self.settings.weight = weight;
         self
     }
 
     /// When it takes part. [`Role::Active`] unless said.
     pub fn role(mut self, role: Role) -> Self {
-        self.role = role;
+        self.settings.role = role;
+        self
+    }
+
+    /// Members of a tier get new sessions where all lower tiers have nobody left, their standby members included: Apache's
+    /// `lbset`. 0 unless said.
+    pub fn tier(mut self, tier: u8) -> Self {
+        self.settings.tier = tier;
+        self
+    }
+
+    /// Who gets the clients of this member when it takes nothing, as `redirect=` of Apache: instead of one that is picked
+    /// for them, and before [`Stickiness`](super::Stickiness) is asked. It must take new sessions; if it does not, its own
+    /// successor is looked at, and so on.
+    ///
+    /// It outlives the member: see [`Membership::remove`]. One that is no member is passed over. The route is checked where
+    /// the pool is built.
+    pub fn successor(mut self, route: &str) -> Self {
+        self.settings.successor = Some(route.into());
+        self
+    }
+
+    /// It takes no further request while it has so many; a request counts until the response body ended or was dropped.
+    /// Clients that are pinned to a full member get what [`Stickiness`](super::Stickiness) says. No bound unless said.
+    pub fn max_in_flight(mut self, at_most: u32) -> Self {
+        self.settings.max_in_flight = at_most;
         self
     }
 
     /// Its failures are never held against it.
     pub fn never_ejected(mut self) -> Self {
-        self.is_never_ejected = true;
+        self.settings.is_never_ejected = true;
         self
+    }
+}
+
+/// What the operator says of a member, but for its state.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    weight: u32,
+    role: Role,
+    tier: u8,
+    successor: Option<Arc<str>>,
+    /// `u32::MAX`: no bound.
+    max_in_flight: u32,
+    pub(super) is_never_ejected: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            weight: WHOLE,
+            role: Role::Active,
+            tier: 0,
+            successor: None,
+            max_in_flight: u32::MAX,
+            is_never_ejected: false,
+        }
     }
 }
 
@@ -110,125 +201,11 @@ impl<S> Member<S> {
 pub enum Role {
     /// All the time.
     Active,
-    /// One of them in place of each active member that takes no new sessions.
+    /// One of them in place of each active member of its tier that takes no new sessions.
     Spare,
-    /// When no active member and no spare takes new sessions.
+    /// When no active member and no spare of its tier takes new sessions.
     Standby,
 }
 
 /// Weights are counted in hundredths.
 const WHOLE: u32 = 100;
-
-/// A member in a pool.
-#[derive(Debug)]
-pub(super) struct Entry<S> {
-    pub(super) route: Route,
-    pub(super) service: S,
-    pub(super) is_never_ejected: bool,
-    pub(super) state: Arc<MemberState>,
-    /// The `Set-Cookie` lines that name it, for http and for https.
-    pub(super) issued: Option<[HeaderValue; 2]>,
-    weight: u32,
-    role: Role,
-    /// What cookies may carry for it, and whether that is what is issued today.
-    pins: Arc<[(Box<[u8]>, bool)]>,
-}
-
-impl<S> Entry<S> {
-    fn new(member: Member<S>, cookie: &Cookie, state: Arc<MemberState>) -> Result<Self, BuildError> {
-        let route = Route::parse(&member.route)?;
-        let Pins { values, issued } = cookie.pins(&route)?;
-        Ok(Self {
-            route,
-            service: member.service,
-            is_never_ejected: member.is_never_ejected,
-            state,
-            issued,
-            weight: member.weight,
-            role: member.role,
-            pins: values.into(),
-        })
-    }
-
-    fn with_weight(&self, weight: u32) -> Self
-    where
-        S: Clone,
-    {
-        Self {
-            route: self.route.clone(),
-            service: self.service.clone(),
-            is_never_ejected: self.is_never_ejected,
-            state: self.state.clone(),
-            issued: self.issued.clone(),
-            weight,
-            role: self.role,
-            pins: self.pins.clone(),
-        }
-    }
-}
-
-/// All members at one moment. Requests read it, changes replace it.
-#[derive(Debug)]
-pub(super) struct Snapshot<S> {
-    entries: Vec<Arc<Entry<S>>>,
-    /// Keyed with a secret of the process, so that its timing tells nothing about tokens.
-    pins: HashMap<Box<[u8]>, (usize, bool)>,
-    /// For each active member of any weight, the weights up to its own.
-    weights: Vec<(u64, usize)>,
-    has_spares: bool,
-}
-
-impl<S> Snapshot<S> {
-    pub(super) fn build(members: Vec<Member<S>>, cookie: &Cookie) -> Result<Self, BuildError> {
-        let mut entries: Vec<Arc<Entry<S>>> = Vec::with_capacity(members.len());
-        let mut routes = HashSet::new();
-        for member in members {
-            let entry = Entry::new(member, cookie, Arc::new(MemberState::new()))?;
-            if !routes.insert(entry.route.clone()) {
-                return Err(Problem::DuplicateRoute.of(entry.route.as_str()));
-            }
-            entries.push(Arc::new(entry));
-        }
-        Ok(Self::new(entries))
-    }
-
-    /// The member that a cookie names, and whether the cookie is the one issued today.
-    pub(super) fn pinned(&self, pin: &[u8]) -> Option<(&Arc<Entry<S>>, bool)> {
-        let (at, is_current) = self.pins.get(pin)?;
-        Some((self.entries.get(*at)?, *is_current))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// When the first of the ejected members will be tried.
-    pub(super) fn earliest_retry(&self) -> Option<u64> {
-        self.entries.iter().filter_map(|entry| entry.state.retry_at()).min()
-    }
-
-    fn new(entries: Vec<Arc<Entry<S>>>) -> Self {
-        let mut pins = HashMap::new();
-        let mut weights = Vec::new();
-        let mut sum = 0_u64;
-        for (at, entry) in entries.iter().enumerate() {
-            for (pin, is_current) in entry.pins.iter() {
-                // A route could be spelled like another one's token: what is issued today goes first.
-                let known = pins.entry(pin.clone()).or_insert((at, *is_current));
-                if *is_current {
-                    *known = (at, true);
-                }
-            }
-            if entry.role == Role::Active && entry.weight > 0 {
-                sum = sum.saturating_add(entry.weight.into());
-                weights.push((sum, at));
-            }
-        }
-        let has_spares = entries.iter().any(|entry| entry.role == Role::Spare);
-        Self { entries, pins, weights, has_spares }
-    }
-
-    fn position(&self, route: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.route.as_str() == route)
-    }
-}

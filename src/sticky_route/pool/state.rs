@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use super::sync::{AtomicI64, AtomicU64, Notify, Ordering, fence};
 
 /// What a member takes. Its text is the name in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,20 +56,39 @@ pub(in super::super) struct MemberState {
     word: AtomicU64,
     down_since: AtomicU64,
     drain_until: AtomicU64,
-    in_flight: AtomicUsize,
-    /// The `lbstatus` of Apache's byrequests; only used under the lock of the balance.
+    /// When it came back, or joined a pool that ran already; 0 where it never did.
+    warm_from: AtomicU64,
+    /// How many; [`AWAITED`] where somebody waits for none.
+    requests: AtomicU64,
+    idle: Notify,
+    /// The `lbstatus` of Apache's byrequests; only written under the lock of the balance.
     pub(super) lag: AtomicI64,
 }
 
 impl MemberState {
+    /// Of a member that is there from the start.
     pub(super) fn new() -> Self {
         Self {
             word: AtomicU64::new(Word::default().pack()),
             down_since: AtomicU64::new(0),
             drain_until: AtomicU64::new(u64::MAX),
-            in_flight: AtomicUsize::new(0),
+            warm_from: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            idle: Notify::new(),
             lag: AtomicI64::new(0),
         }
+    }
+
+    /// Of a member that is gone.
+    pub(super) fn stopped() -> Self {
+        let stopped = Word { intent: Intent::Stopped, ..Word::default() };
+        Self { word: AtomicU64::new(stopped.pack()), ..Self::new() }
+    }
+
+    pub(super) fn joining(now: u64) -> Self {
+        let state = Self::new();
+        state.warm_up_from(now);
+        state
     }
 
     pub(in super::super) fn state(&self) -> State {
@@ -89,7 +109,10 @@ impl MemberState {
             State::Drain => Intent::Drain,
             State::Disabled => Intent::Disabled,
             State::Stopped => Intent::Stopped,
-            State::Ejected => return self.eject(now, backoff),
+            State::Ejected => {
+                self.eject(now, backoff);
+                return;
+            }
         };
         self.drain_until.store(u64::MAX, Ordering::Release);
         let old = self.update(|word| {
@@ -98,8 +121,14 @@ impl MemberState {
                 _ => Word { intent, ..word },
             })
         });
-        if intent == Intent::Disabled && old.is_some_and(|old| !old.is_down()) {
+        // Whoever looks for requests next sees those that did not see the new word.
+        fence(Ordering::SeqCst);
+        let Some(old) = old else { return };
+        if intent == Intent::Disabled && !old.is_down() {
             self.down_since.store(now, Ordering::Release);
+        }
+        if intent == Intent::Ok && (old.is_down() || old.intent == Intent::Stopped) {
+            self.warm_up_from(now);
         }
     }
 
@@ -109,22 +138,24 @@ impl MemberState {
     }
 
     pub(in super::super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
+        usize::try_from(self.requests.load(Ordering::Acquire) & !AWAITED).unwrap_or(usize::MAX)
     }
 
-    pub(in super::super) fn takes_new(&self, now: u64) -> bool {
-        let word = self.word();
-        word.intent == Intent::Ok && word.may_be_tried(now)
+    /// Ends at a moment without a request.
+    pub(super) async fn idle(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.idle.notified());
+            notified.as_mut().enable();
+            if self.requests.fetch_or(AWAITED, Ordering::AcqRel) & !AWAITED == 0 {
+                return;
+            }
+            notified.await;
+        }
     }
 
-    pub(in super::super) fn takes_pinned(&self, now: u64) -> bool {
+    pub(super) fn takes(&self, whose: Whose, now: u64) -> bool {
         let word = self.word();
-        let is_willing = match word.intent {
-            Intent::Ok => true,
-            Intent::Drain => now < self.drain_until.load(Ordering::Acquire),
-            Intent::Disabled | Intent::Stopped => false,
-        };
-        is_willing && word.may_be_tried(now)
+        self.is_willing(word, whose, now) && word.may_be_tried(now)
     }
 
     /// Nothing is against the member but that it failed.
@@ -152,32 +183,66 @@ impl MemberState {
         Some(self.word().retry_at).filter(|retry_at| *retry_at != 0)
     }
 
-    /// Counts a request in. `None` where the member was ejected meanwhile, or another request tries it just now.
-    pub(in super::super) fn enter(self: &Arc<Self>, now: u64) -> Option<Attempt> {
+    /// What of a weight counts, where members warm up for so long: from a tenth on, in a straight line.
+    pub(super) fn warm_weight(&self, weight: u32, now: u64, warm_up: u64) -> u32 {
+        let from = self.warm_from.load(Ordering::Acquire);
+        let passed = now.saturating_sub(from);
+        if from == 0 || passed >= warm_up {
+            return weight;
+        }
+        let by_time = u128::from(weight).saturating_mul(passed.into()).checked_div(warm_up.into());
+        let by_time = by_time.and_then(|share| u32::try_from(share).ok()).unwrap_or(weight);
+        by_time.max(weight.div_ceil(10))
+    }
+
+    /// Counts a request in, unless the member has `at_most` of them. `None`, too, where the operator closed it or it was
+    /// ejected meanwhile, or another request tries it just now.
+    pub(super) fn enter(self: &Arc<Self>, whose: Whose, now: u64, at_most: u32) -> Option<Attempt> {
+        let mut attempt = self.count_in(at_most)?;
         let word = self.word();
-        let kind = if word.retry_at == 0 {
-            Kind::Usual
-        } else {
-            self.update(|word| {
+        if !self.is_willing(word, whose, now) {
+            return None;
+        }
+        if word.retry_at != 0 {
+            let old = self.update(|word| {
                 (word.retry_at != 0 && word.may_be_tried(now)).then_some(Word { is_probed: true, ..word })
             })?;
-            Kind::Probe
-        };
-        Some(self.count_in(kind))
+            attempt.kind = Kind::Probe { ejection: old.retry_at };
+        }
+        Some(attempt)
     }
 
     /// Counts a request in although the member is ejected: there is no other.
-    pub(in super::super) fn enter_anyway(self: &Arc<Self>) -> Attempt {
-        self.count_in(Kind::LastResort)
+    pub(super) fn enter_anyway(self: &Arc<Self>, at_most: u32) -> Option<Attempt> {
+        let mut attempt = self.count_in(at_most)?;
+        let word = self.word();
+        attempt.kind = Kind::LastResort { ejection: word.retry_at };
+        (word.intent == Intent::Ok).then_some(attempt)
     }
 
-    fn count_in(self: &Arc<Self>, kind: Kind) -> Attempt {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        Attempt { state: self.clone(), kind }
+    fn is_willing(&self, word: Word, whose: Whose, now: u64) -> bool {
+        match word.intent {
+            Intent::Ok => true,
+            Intent::Drain => whose == Whose::Pinned && now < self.drain_until.load(Ordering::Acquire),
+            Intent::Disabled | Intent::Stopped => false,
+        }
+    }
+
+    /// First the count, then the word: whoever closes the member and then finds no request has none to come.
+    fn count_in(self: &Arc<Self>, at_most: u32) -> Option<Attempt> {
+        if at_most == u32::MAX {
+            self.requests.fetch_add(1, Ordering::AcqRel);
+        } else {
+            let one_more =
+                |requests: u64| (requests & !AWAITED < at_most.into()).then(|| requests.wrapping_add(1));
+            self.requests.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
+        }
+        fence(Ordering::SeqCst);
+        Some(Attempt { state: self.clone(), kind: Kind::Usual })
     }
 
     /// A failure while the member is ejected already says nothing new, and must not double the wait.
-    fn eject(&self, now: u64, backoff: Backoff) {
+    fn eject(&self, now: u64, backoff: Backoff) -> bool {
         let old = self.update(|word| {
             (word.retry_at == 0 || now > word.retry_at).then(|| {
                 let failures = word.failures.saturating_add(1).min(MOST_FAILURES);
@@ -188,12 +253,27 @@ impl MemberState {
         if old.is_some_and(|old| !old.is_down()) {
             self.down_since.store(now, Ordering::Release);
         }
+        old.is_some()
     }
 
-    fn recover(&self) {
-        self.update(|word| {
-            (word.retry_at != 0).then_some(Word { retry_at: 0, failures: 0, is_probed: false, ..word })
+    /// Ends this ejection, and no later one.
+    fn recover(&self, ejection: u64, now: u64) -> bool {
+        let old = self.update(|word| {
+            (word.retry_at != 0 && word.retry_at == ejection).then_some(Word {
+                retry_at: 0,
+                failures: 0,
+                is_probed: false,
+                ..word
+            })
         });
+        if old.is_some() {
+            self.warm_up_from(now);
+        }
+        old.is_some()
+    }
+
+    fn warm_up_from(&self, now: u64) {
+        self.warm_from.store(now.max(1), Ordering::Release);
     }
 
     fn word(&self) -> Word {
@@ -211,6 +291,18 @@ impl MemberState {
     }
 }
 
+/// Set in the number of requests.
+const AWAITED: u64 = 1 << 63;
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Whose {
+    /// Of a client that is pinned to the member.
+    Pinned,
+    /// Of any other.
+    New,
+}
+
 /// One request that a member has. It counts until it is dropped.
 #[derive(Debug)]
 pub(in super::super) struct Attempt {
@@ -219,36 +311,45 @@ pub(in super::super) struct Attempt {
 }
 
 impl Attempt {
-    /// The member answered.
-    pub(in super::super) fn succeeded(&mut self) {
-        if self.kind != Kind::Usual {
-            self.state.recover();
-            self.kind = Kind::Usual;
+    /// The member answered. Whether that changes its state.
+    pub(in super::super) fn succeeded(&mut self, now: u64) -> bool {
+        match std::mem::replace(&mut self.kind, Kind::Usual) {
+            Kind::Usual => false,
+            Kind::Probe { ejection } | Kind::LastResort { ejection } => self.state.recover(ejection, now),
         }
     }
 
-    /// The member is not to be used for a while.
-    pub(in super::super) fn failed(&mut self, now: u64, backoff: Backoff) {
-        self.state.eject(now, backoff);
+    /// The member is not to be used for a while. Whether that changes its state.
+    pub(in super::super) fn failed(&mut self, now: u64, backoff: Backoff) -> bool {
         self.kind = Kind::Usual;
+        self.state.eject(now, backoff)
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if self.kind == Kind::Probe {
+        if let Kind::Probe { ejection } = self.kind {
             // Neither success nor failure: the next request may try the member.
-            self.state.update(|word| word.is_probed.then_some(Word { is_probed: false, ..word }));
+            self.state
+                .update(|word| (word.retry_at == ejection).then_some(Word { is_probed: false, ..word }));
         }
-        self.state.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if self.state.requests.fetch_sub(1, Ordering::AcqRel) == AWAITED | 1 {
+            self.state.requests.fetch_and(!AWAITED, Ordering::AcqRel);
+            self.state.idle.notify_waiters();
+        }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Usual,
-    Probe,
-    LastResort,
+    /// It alone tries the member, which was ejected up to then.
+    Probe {
+        ejection: u64,
+    },
+    LastResort {
+        ejection: u64,
+    },
 }
 
 const MOST_FAILURES: u8 = 31;
@@ -316,6 +417,18 @@ mod tests {
 
     const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), at_most: Duration::from_secs(5) };
 
+    fn enter(state: &Arc<MemberState>, now: u64) -> Option<Attempt> {
+        state.enter(Whose::New, now, u32::MAX)
+    }
+
+    fn takes_new(state: &MemberState, now: u64) -> bool {
+        state.takes(Whose::New, now)
+    }
+
+    fn takes_pinned(state: &MemberState, now: u64) -> bool {
+        state.takes(Whose::Pinned, now)
+    }
+
     #[test]
     fn states_read_in_a_log() {
         let texts = [State::Ok, State::Drain, State::Disabled, State::Stopped, State::Ejected];
@@ -341,48 +454,132 @@ mod tests {
     #[test]
     fn one_request_tries_an_ejected_member() {
         let state = Arc::new(MemberState::new());
-        state.enter(0).unwrap().failed(0, BACKOFF);
+        enter(&state, 0).unwrap().failed(0, BACKOFF);
         assert_eq!(state.state(), State::Ejected);
-        assert!(state.enter(1000).is_none());
-        let probe = state.enter(1001).unwrap();
-        assert!(!state.takes_pinned(1001) && state.enter(1001).is_none());
+        assert!(enter(&state, 1000).is_none());
+        let probe = enter(&state, 1001).unwrap();
+        assert!(!takes_pinned(&state, 1001) && enter(&state, 1001).is_none());
         drop(probe);
-        state.enter(1001).unwrap().failed(1001, BACKOFF);
-        assert!(state.enter(3001).is_none());
-        state.enter(3002).unwrap().succeeded();
+        enter(&state, 1001).unwrap().failed(1001, BACKOFF);
+        assert!(enter(&state, 3001).is_none());
+        enter(&state, 3002).unwrap().succeeded(2000);
         assert_eq!((state.state(), state.in_flight()), (State::Ok, 0));
     }
 
     #[test]
     fn failures_at_once_count_once() {
         let state = Arc::new(MemberState::new());
-        let attempts: Vec<_> = (0..9).map(|_| state.enter(0).unwrap()).collect();
+        let attempts: Vec<_> = (0..9).map(|_| enter(&state, 0).unwrap()).collect();
         for mut attempt in attempts {
             attempt.failed(10, BACKOFF);
         }
-        assert!(state.takes_new(1011));
+        assert!(takes_new(&state, 1011));
     }
 
     #[test]
     fn a_late_success_does_not_undo_an_ejection_nor_a_stop() {
         let state = Arc::new(MemberState::new());
-        let mut late = state.enter(0).unwrap();
+        let mut late = enter(&state, 0).unwrap();
         state.set(State::Ejected, 0, BACKOFF);
-        late.succeeded();
+        late.succeeded(2000);
         assert_eq!(state.state(), State::Ejected);
-        let mut probe = state.enter(2000).unwrap();
+        let mut probe = enter(&state, 2000).unwrap();
         state.set(State::Stopped, 2000, BACKOFF);
-        probe.succeeded();
+        probe.succeeded(2000);
         assert_eq!(state.state(), State::Stopped);
-        assert!(!state.takes_pinned(2000));
+        assert!(!takes_pinned(&state, 2000));
+    }
+
+    #[test]
+    fn a_late_probe_says_nothing_of_a_later_ejection() {
+        let state = Arc::new(MemberState::new());
+        state.set(State::Ejected, 0, BACKOFF);
+        let (mut first, second) = (enter(&state, 2000).unwrap(), state.enter_anyway(u32::MAX).unwrap());
+        state.set(State::Ok, 2000, BACKOFF);
+        state.set(State::Ejected, 3000, BACKOFF);
+        let _probe = enter(&state, 4001).unwrap();
+        assert!(!first.succeeded(4001));
+        drop((first, second));
+        assert_eq!(state.state(), State::Ejected);
+        assert!(enter(&state, 4001).is_none(), "it is tried still");
     }
 
     #[test]
     fn draining_ends() {
         let state = Arc::new(MemberState::new());
         state.drain_until(50, 0, BACKOFF);
-        assert!(!state.takes_new(0) && state.takes_pinned(49) && !state.takes_pinned(50));
+        assert!(!takes_new(&state, 0) && takes_pinned(&state, 49) && !takes_pinned(&state, 50));
         state.set(State::Drain, 0, BACKOFF);
-        assert!(state.takes_pinned(u64::MAX - 1));
+        assert!(takes_pinned(&state, u64::MAX - 1));
+    }
+
+    #[test]
+    fn closed_members_let_nobody_in() {
+        let state = Arc::new(MemberState::new());
+        state.drain_until(50, 0, BACKOFF);
+        assert!(enter(&state, 0).is_none());
+        let pinned = |now| state.enter(Whose::Pinned, now, u32::MAX);
+        assert!(pinned(49).is_some() && pinned(50).is_none());
+        for intent in [State::Disabled, State::Stopped] {
+            state.set(intent, 0, BACKOFF);
+            assert!(pinned(0).is_none() && state.enter_anyway(u32::MAX).is_none());
+        }
+        assert_eq!(state.in_flight(), 0);
+    }
+
+    #[test]
+    fn no_more_than_so_many() {
+        let state = Arc::new(MemberState::new());
+        let enter = || state.enter(Whose::New, 0, 2);
+        let (first, _second) = (enter().unwrap(), enter().unwrap());
+        assert!(enter().is_none() && state.enter_anyway(2).is_none());
+        drop(first);
+        assert!(enter().is_some());
+        assert!(state.enter(Whose::New, 0, 0).is_none());
+    }
+
+    #[test]
+    fn weights_warm_up_in_a_straight_line_from_a_tenth() {
+        let state = MemberState::joining(1000);
+        let weight = |seconds: u64| state.warm_weight(10_000, 1000 + seconds * 1000, 60_000);
+        assert_eq!([0, 1, 6, 30, 59, 60, 600].map(weight), [1000, 1000, 1000, 5000, 9833, 10_000, 10_000]);
+        assert_eq!(state.warm_weight(10_000, 1000, 0), 10_000, "nobody asked for it");
+        assert_eq!((state.warm_weight(1, 1000, 60_000), state.warm_weight(0, 1000, 60_000)), (1, 0));
+        assert_eq!(MemberState::new().warm_weight(10_000, 0, 60_000), 10_000, "there from the start");
+    }
+
+    #[test]
+    fn who_comes_back_warms_up_and_who_drained_is_warm() {
+        let share = |state: &MemberState| state.warm_weight(100, 10_000, 60_000);
+        for down in [State::Disabled, State::Stopped, State::Ejected] {
+            let state = MemberState::new();
+            state.set(down, 0, BACKOFF);
+            state.set(State::Ok, 10_000, BACKOFF);
+            assert_eq!(share(&state), 10, "{down}");
+        }
+        let state = Arc::new(MemberState::new());
+        state.set(State::Drain, 0, BACKOFF);
+        state.set(State::Ok, 10_000, BACKOFF);
+        assert_eq!(share(&state), 100);
+        state.set(State::Ejected, 0, BACKOFF);
+        assert!(enter(&state, 10_000).unwrap().succeeded(10_000));
+        assert_eq!(share(&state), 10);
+    }
+
+    #[tokio::test]
+    async fn waiting_for_no_request_ends_with_the_last() {
+        let state = Arc::new(MemberState::new());
+        state.idle().await;
+        let attempts = [enter(&state, 0), enter(&state, 0)];
+        let waiting = tokio::spawn({
+            let state = state.clone();
+            async move { state.idle().await }
+        });
+        for attempt in attempts {
+            tokio::task::yield_now().await;
+            assert!(!waiting.is_finished());
+            drop(attempt);
+        }
+        tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
     }
 }
