@@ -12,7 +12,7 @@ use super::offset;
 use super::reference::{References, Unit};
 use super::refresh::Refresh;
 use super::srcset::Srcset;
-use super::targets::{FETCHED_RELATIONS, Kind, When, bit, target};
+use super::targets::{FETCHED_RELATIONS, Kind, When, bit, may_be_target, target};
 use super::tokenizer::{Content, Sink, Syntax};
 use super::url::{Head, UrlPort, UrlScan, is_around};
 use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
@@ -226,6 +226,10 @@ impl Sink for Reading<'_> {
         self.abandon_tag();
         let namespace = self.rewriter.namespaces.of_start_tag(name);
         self.rewriter.scan.tag = Tag { name: *name, namespace, ..Tag::default() };
+    }
+
+    fn may_want(&self, name: &[u8]) -> bool {
+        may_be_target(name)
     }
 
     fn attribute(&mut self, name: &Name) -> bool {

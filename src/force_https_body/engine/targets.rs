@@ -82,6 +82,18 @@ pub(in crate::force_https_body) const FETCHED_RELATIONS: &[&[u8]] = &[
     b"prerender",
 ];
 
+/// Whether there may be a [`target`] for an attribute, by what tells it from most others, in any case of letters.
+pub(super) fn may_be_target(attribute: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (attribute.first(), attribute.last()) else { return false };
+    match (attribute.len(), first | 0x20) {
+        (3, b's' | b'r') | (4, b'h' | b'f' | b's') | (5, b's') | (6, b's' | b'p' | b'a') => true,
+        // Not `class`.
+        (5, b'c') => last | 0x20 == b'r',
+        (7, b'c') | (8, b'e') | (10, b'b' | b'f' | b'h' | b'x') | (11, b'i') | (4.., b'd') => true,
+        _ => false,
+    }
+}
+
 pub(super) fn target(namespace: Namespace, element: &[u8], name: &Name, targets: Targets) -> Option<Target> {
     let attribute = name.as_bytes();
     let always = |kind| Some(Target { kind, when: When::Always });
@@ -140,5 +152,29 @@ fn html_target(element: &[u8], attribute: &[u8], targets: Targets) -> Option<Tar
             Some(Target { kind: Kind::HttpEquiv, when: When::Always })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_may_be_no_target_is_none(
+            element in "img|image|source|video|object|td|link|base|form|button|meta|annotation-xml|font|use|script|p",
+            attribute in "(?i)src|href|style|srcset|rel|xlink:href|imagesrcset|poster|data|background|action|formaction\
+                |content|http-equiv|encoding|color|face|size|data-[a-z]{0,30}|[a-z]{1,11}",
+        ) {
+            let all = Targets::FORM_ACTION | Targets::LINK_ANY_REL | Targets::META_REFRESH | Targets::DATA_ATTRIBUTES;
+            let name = Name::of(attribute.as_bytes());
+            for namespace in [Namespace::Html, Namespace::Svg, Namespace::MathMl] {
+                if target(namespace, element.as_bytes(), &name, all).is_some() {
+                    prop_assert!(may_be_target(attribute.as_bytes()));
+                }
+            }
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
-use super::distance;
 use super::reference::Unit;
+use super::{distance, offset};
 use crate::wire::host::{Host, HostName};
 use crate::wire::text::percent_bytes;
 
@@ -119,25 +119,31 @@ impl UrlScan {
         None
     }
 
-    /// Reads what is plainly a scheme or of a host, at `at`, and says how many bytes.
+    /// Reads what is plainly of a scheme or a host, at `at`, and says how many bytes.
     pub(super) fn skip(&mut self, bytes: &[u8], at: u64) -> usize {
         const SCHEME: &[u8] = b"http://";
-        if self.state == State::Lead {
-            let is_scheme = bytes.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME));
-            if !is_scheme {
-                return 0;
-            }
-            (self.state, self.start) = (State::Slashes(2), at);
-            return SCHEME.len();
-        }
-        if self.state != State::Authority || self.colon.is_some() {
+        let scheme = match self.state {
+            State::Lead => SCHEME,
+            State::Scheme(matched) => SCHEME.get(matched..).unwrap_or_default(),
+            State::Authority if self.colon.is_none() => &[],
+            _ => return 0,
+        };
+        let Some((start, rest)) = bytes.split_at_checked(scheme.len()) else { return 0 };
+        if !start.eq_ignore_ascii_case(scheme) {
             return 0;
         }
+        if self.state == State::Lead {
+            self.start = at;
+        }
+        let at = at.saturating_add(offset(scheme.len()));
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
         let most = distance(at, self.start.saturating_add(MAX_HEAD));
-        let host = bytes.iter().take(most).take_while(|byte| is_plain(byte)).count();
-        self.authority.extend_from_slice(bytes.get(..host).unwrap_or_default());
-        host
+        let host = rest.iter().take(most).take_while(|byte| is_plain(byte)).count();
+        self.authority.extend_from_slice(rest.get(..host).unwrap_or_default());
+        if self.state != State::Authority {
+            self.state = if host == 0 { State::Slashes(2) } else { State::Authority };
+        }
+        scheme.len().saturating_add(host)
     }
 
     /// The URL ends at `at`; `is_around` are bytes that do not belong to its end.
@@ -336,6 +342,16 @@ mod tests {
         fn a_plain_name_is_what_the_long_way_finds(text in "[a-cx0-9A-C.%_-]{0,10}(\\.(0x|0|x|a)?[0-9a-cx]{0,3})?") {
             prop_assert_eq!(host(text.as_bytes()), uncommon_host(text.as_bytes()), "{}", text);
         }
+
+        #[test]
+        fn what_is_skipped_is_as_if_fed(
+            text in "[ x]?((?i)http):?/{0,3}[a-cA-C0-9.:@%/\\t\\[\\]_-]{0,12}",
+            long in prop_oneof![9 => Just(0_usize), 1 => 1000_usize..1030],
+            fed_first in 0_usize..12,
+        ) {
+            let text = format!("{text}{}/", "a".repeat(long));
+            prop_assert_eq!(head_with_skips(&text, fed_first), head(&text), "{}", text);
+        }
     }
 
     #[cfg(feature = "idn")]
@@ -354,6 +370,23 @@ mod tests {
         scan.begin();
         let fed = text.bytes().enumerate().find_map(|(at, byte)| scan.feed(Unit::literal(byte, at as u64)));
         let head = fed.or_else(|| scan.end(text.len() as u64, is_around))?;
+        Some((head, scan.host().map_or("no host".to_owned(), |host| host.to_string())))
+    }
+
+    /// Skips whatever it can behind the first bytes.
+    fn head_with_skips(text: &str, fed_first: usize) -> Option<(Head, String)> {
+        let mut scan = UrlScan::default();
+        scan.begin();
+        let mut at = 0;
+        let mut found = None;
+        while at < text.len() && found.is_none() {
+            if at >= fed_first {
+                at += scan.skip(&text.as_bytes()[at..], at as u64);
+            }
+            found = text.as_bytes().get(at).and_then(|byte| scan.feed(Unit::literal(*byte, at as u64)));
+            at += 1;
+        }
+        let head = found.or_else(|| scan.end(text.len() as u64, is_around))?;
         Some((head, scan.host().map_or("no host".to_owned(), |host| host.to_string())))
     }
 

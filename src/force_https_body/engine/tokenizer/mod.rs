@@ -35,6 +35,8 @@ pub(super) enum Content {
 pub(super) trait Sink {
     /// The name of a start tag is complete.
     fn start_tag(&mut self, name: &Name);
+    /// Whether the attribute of this name must be told, with its letters as they are written.
+    fn may_want(&self, name: &[u8]) -> bool;
     /// The name of an attribute of a start tag is complete: is its value wanted?
     fn attribute(&mut self, name: &Name) -> bool;
     /// A piece of a wanted value, as written.

@@ -56,7 +56,7 @@ impl Tokenizer {
         let place = |rest: &[u8]| start.saturating_add(offset(bytes.len().saturating_sub(rest.len())));
         let after = match part(bytes)? {
             Part::Attribute { name, value, behind_value, after } => {
-                if !self.is_end_tag && sink.attribute(&Name::of(name)) {
+                if !self.is_end_tag && sink.may_want(name) && sink.attribute(&Name::of(name)) {
                     let end = place(behind_value);
                     if !value.is_empty() {
                         sink.value(value, end.saturating_sub(offset(value.len())));

@@ -207,6 +207,10 @@ impl Sink for Recorder<'_> {
         self.told.push(Told::Start(text(name)));
     }
 
+    fn may_want(&self, _: &[u8]) -> bool {
+        true
+    }
+
     fn attribute(&mut self, name: &Name) -> bool {
         self.attributes.push((text(name), String::new()));
         self.told.push(Told::Attribute(text(name)));
