@@ -182,7 +182,7 @@ fn is_within_limits(page: &str) -> bool {
     let lower = page.to_ascii_lowercase();
     let is_foreign = ["<svg", "<math"].iter().any(|tag| lower.contains(tag));
     let is_bogus = |rest: &str| !rest.starts_with(|char: char| char.is_ascii_alphabetic());
-    !has_escaped_keyword && !(is_foreign && page.split("</").skip(1).any(is_bogus))
+    !(has_escaped_keyword || is_foreign && page.split("</").skip(1).any(is_bogus))
 }
 
 fn laws(cases: u32, rng_seed: RngSeed) {
