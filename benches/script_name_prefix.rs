@@ -4,11 +4,12 @@
 //! of the others does the same: `nest` cuts the path and leaves the original URI, and touches no response;
 //! `SetResponseHeader` writes one header, whatever the application says. `bare` is the service without a layer.
 
+mod support;
+
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,11 +19,12 @@ use tower::{Service, ServiceBuilder, service_fn};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_proxied::{PathPrefix, PublicUrl, ScriptNamePrefixLayer};
 
+use self::support::{interleaved, is_wanted};
+
 type Lines = &'static [(HeaderName, &'static str)];
 
 fn main() {
-    // `cargo test` builds and starts benches, too.
-    if !std::env::args().any(|argument| argument == "--bench") {
+    if !is_wanted() {
         return;
     }
     println!("ns per exchange; a router: axum's, with one fallback, alone / `nest` / this layer around it");
@@ -115,28 +117,4 @@ where
         unreachable!("nothing here waits")
     };
     black_box(response);
-}
-
-/// Nanoseconds per call: the median of many rounds, in each of which all are timed in turn.
-fn interleaved<const N: usize>(contenders: [&dyn Fn(); N]) -> [f64; N] {
-    const ROUNDS: usize = 31;
-    let calls = contenders.map(|contender| {
-        let start = Instant::now();
-        (0..16).for_each(|_| contender());
-        let one = start.elapsed().as_nanos() / 16;
-        // About half a millisecond in each round.
-        usize::try_from(500_000 / one.max(1)).unwrap().clamp(2, 20_000)
-    });
-    let mut times = [(); N].map(|()| Vec::with_capacity(ROUNDS));
-    for _ in 0..ROUNDS {
-        for ((contender, calls), times) in contenders.iter().zip(calls).zip(&mut times) {
-            let start = Instant::now();
-            (0..calls).for_each(|_| contender());
-            times.push(start.elapsed().as_nanos() as f64 / calls as f64);
-        }
-    }
-    times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[ROUNDS / 2]
-    })
 }

@@ -19,38 +19,11 @@ use url::Url;
 
 use self::prefix::{HOST, Site, exchange, holds, naive_below, sites, stays_in_the_mount};
 
+#[macro_use]
+#[path = "common/laws.rs"]
+mod laws;
 #[path = "../fuzz/checks/prefix.rs"]
 mod prefix;
-
-macro_rules! laws {
-    ($($(#[$doc:meta])* fn $law:ident($($value:ident in $strategy:expr),+ $(,)?) $body:block)+) => {$(
-        $(#[$doc])*
-        mod $law {
-            use super::*;
-
-            #[test]
-            fn holds() {
-                hold(1_024);
-            }
-
-            #[test]
-            #[ignore = "takes minutes without optimisation"]
-            fn holds_a_hundred_thousand_times() {
-                hold(100_000);
-            }
-
-            fn hold(cases: u32) {
-                let config = ProptestConfig {
-                    cases,
-                    failure_persistence: None,
-                    max_global_rejects: cases * 8,
-                    ..ProptestConfig::default()
-                };
-                proptest!(config, |($($value in $strategy),+)| $body);
-            }
-        }
-    )+};
-}
 
 laws! {
     /// Judged as a browser follows them, unless the application named another host. Rewriting them twice is rewriting

@@ -18,7 +18,12 @@ macro_rules! laws {
             }
 
             fn hold(cases: u32) {
-                let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+                let config = ProptestConfig {
+                    cases,
+                    failure_persistence: None,
+                    max_global_rejects: cases * 8,
+                    ..ProptestConfig::default()
+                };
                 proptest!(config, |($($value in $strategy),+)| $body);
             }
         }
