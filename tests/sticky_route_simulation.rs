@@ -39,7 +39,10 @@ use turmoil::net::{TcpListener, TcpStream};
 
 const FRONTS: [&str; 3] = ["front-1", "front-2", "front-3"];
 const MEMBERS: [&str; 5] = ["http-1", "http-2", "http-3", "http-4", "http-5"];
-const CLIENTS: usize = 8;
+const BROWSERS: &str = "browsers";
+const CLIENTS: usize = 5;
+
+const SEEDS: Range<u64> = 0..50;
 
 /// The longest that a member stays ejected.
 const EJECTED: Duration = Duration::from_millis(300);
@@ -65,12 +68,17 @@ fn front_ends_that_share_nothing_agree() {
         shares.into_iter().for_each(|share| counts.add(share.join().unwrap()));
     });
     println!("seeds {seeds:?}: {counts:?}");
-    assert!(counts.moved_posts > 0 && counts.failed_posts > 0 && counts.substitutes > 0, "faults were met");
-    assert!(counts.came_back > 0 && counts.stayed > 0, "members came back");
+    if seeds == SEEDS {
+        assert!(
+            counts.moved_posts > 0 && counts.failed_posts > 0 && counts.substitutes > 0,
+            "faults were met"
+        );
+        assert!(counts.came_back > 0 && counts.stayed > 0, "members came back");
+    }
 }
 
 fn seeds() -> Range<u64> {
-    let Ok(asked) = std::env::var("SIMULATION_SEEDS") else { return 0..50 };
+    let Ok(asked) = std::env::var("SIMULATION_SEEDS") else { return SEEDS };
     let (from, to) = asked.split_once("..").unwrap_or(("0", &asked));
     from.parse().expect("a number")..to.parse().expect("a number")
 }
@@ -112,8 +120,6 @@ struct Course {
     sim: turmoil::Sim<'static>,
     random: Random,
     world: World,
-    /// Numbers the clients of the simulator.
-    scripts: usize,
 }
 
 /// What scripts see and leave.
@@ -132,6 +138,8 @@ struct Seen {
     in_flight: Vec<Box<dyn Fn() -> usize>>,
     faults: Faults,
     keeps_pin: bool,
+    /// What the browsers do next.
+    script: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 struct Home {
@@ -193,7 +201,17 @@ impl Course {
             let world = world.clone();
             sim.host(name, move || front_end(keeps_pin, balance, world.clone()));
         }
-        Self { sim, random: Random(seed), world, scripts: 0 }
+        let scripts = world.clone();
+        sim.host(BROWSERS, move || {
+            let script = scripts.0.borrow_mut().script.take();
+            async {
+                if let Some(script) = script {
+                    script.await;
+                }
+                Ok(())
+            }
+        });
+        Self { sim, random: Random(seed), world }
     }
 
     fn run(mut self) -> Counts {
@@ -215,13 +233,9 @@ impl Course {
     }
 
     /// Runs a script to its end.
-    fn script<F>(&mut self, script: impl FnOnce(World, Random) -> F)
-    where
-        F: Future<Output = ()> + 'static,
-    {
+    fn script<F: Future<Output = ()> + 'static>(&mut self, script: fn(World, Random) -> F) {
         self.start(script);
-        self.sim.run().unwrap();
-        self.at_rest();
+        self.finish();
     }
 
     /// Something happens while requests run.
@@ -231,20 +245,21 @@ impl Course {
             self.sim.step().unwrap();
         }
         event(self);
-        self.sim.run().unwrap();
-        self.at_rest();
+        self.finish();
     }
 
-    fn start<F>(&mut self, script: impl FnOnce(World, Random) -> F)
-    where
-        F: Future<Output = ()> + 'static,
-    {
-        self.scripts += 1;
+    fn start<F: Future<Output = ()> + 'static>(&mut self, script: fn(World, Random) -> F) {
         let script = script(self.world.clone(), Random(self.random.next()));
-        self.sim.client(format!("script-{}", self.scripts), async {
-            script.await;
-            Ok(())
-        });
+        self.world.0.borrow_mut().script = Some(Box::pin(script));
+        self.sim.bounce(BROWSERS);
+    }
+
+    fn finish(&mut self) {
+        while self.sim.is_host_running(BROWSERS) {
+            self.sim.step().unwrap();
+        }
+        let seen = self.world.0.borrow();
+        assert_eq!(seen.in_flight.iter().map(|count| count()).sum::<usize>(), 0, "requests in flight");
     }
 
     fn strike(&mut self, faults: Faults) {
@@ -266,11 +281,6 @@ impl Course {
             self.sim.bounce(MEMBERS[*member]);
         }
     }
-
-    fn at_rest(&self) {
-        let seen = self.world.0.borrow();
-        assert_eq!(seen.in_flight.iter().map(|count| count()).sum::<usize>(), 0, "requests in flight");
-    }
 }
 
 /// Each client gets its pin, from whichever front end it comes to first.
@@ -286,7 +296,7 @@ async fn log_in(world: World, mut random: Random) {
 /// All clients at once, each of them through all front ends, reading and writing.
 async fn load(world: World, random: Random) {
     each_client(world, random, async |browsers, client, mut random| {
-        for _ in 0..12 {
+        for _ in 0..8 {
             sleep(Duration::from_millis(random.below(60) as u64)).await;
             let front = random.below(FRONTS.len());
             let answer = if random.below(3) == 0 {
