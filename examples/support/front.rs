@@ -192,22 +192,29 @@ fn set_remote_user(config: &FrontConfig) -> Result<SetRemoteUserLayer, Error> {
     Ok(layer)
 }
 
-/// All members under one roof, over one HTTP client.
+type MemberClient = Client<HttpConnector, RequestBody<Incoming>>;
+
+thread_local! {
+    /// Each thread has connections of its own to the members.
+    static CLIENT: MemberClient = {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(Duration::from_secs(5)));
+        Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build(connector)
+    };
+}
+
+/// All members under one roof.
 fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(Duration::from_secs(5)));
-    let client: Client<_, RequestBody<Incoming>> = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(60))
-        .build(connector);
     let mut sticky =
         StickyRoute::builder("front").cookie(config.cookie.clone()).classify(Phase::of_hyper_util);
     for member in &config.members {
-        let client = client.clone();
         let upstream = ServiceBuilder::new()
             .layer(UpstreamLayer::new(member.target.clone()).websockets())
-            .service_fn(move |request| exchange(client.clone(), request));
+            .service_fn(exchange);
         sticky = sticky.member(Member::new(&member.route, upstream).weight(member.weight).role(member.role));
     }
     Ok(ServiceBuilder::new()
@@ -223,15 +230,11 @@ fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
 }
 
 /// One request and its response; where both sides agree on a WebSocket, their connections are joined.
-async fn exchange<B>(
-    client: Client<HttpConnector, B>,
-    mut request: Request<B>,
-) -> Result<Response<Incoming>, hyper_util::client::legacy::Error>
-where
-    B: http_body::Body<Data: Send, Error: Into<Error>> + Send + Unpin + 'static,
-{
+async fn exchange(
+    mut request: Request<RequestBody<Incoming>>,
+) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
     let browser = request.headers().contains_key(header::UPGRADE).then(|| upgrade::on(&mut request));
-    let mut response = client.request(request).await?;
+    let mut response = CLIENT.with(|client| client.request(request)).await?;
     if let Some(browser) = browser.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
         tokio::spawn(join(browser, upgrade::on(&mut response)));
     }
