@@ -185,6 +185,7 @@ impl Course {
     fn new(seed: u64) -> Self {
         let keeps_pin = seed.is_multiple_of(2);
         let balance = if seed % 4 < 2 { Balance::Rendezvous } else { Balance::PowerOfTwo };
+        let mut random = Random(seed);
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)
             .enable_random_order()
@@ -195,6 +196,14 @@ impl Course {
             .build();
         let world = World::default();
         world.0.borrow_mut().keeps_pin = keeps_pin;
+        if balance == Balance::PowerOfTwo {
+            // Chance would decide otherwise, which is not of this seed.
+            for client in 0..CLIENTS {
+                let route = MEMBERS[random.below(MEMBERS.len())].to_owned();
+                let home = Home { pin: format!("shop-route={route}"), route };
+                world.0.borrow_mut().homes.insert(client, home);
+            }
+        }
         for name in MEMBERS {
             let world = world.clone();
             sim.host(name, move || member(name, world.clone()));
@@ -213,7 +222,7 @@ impl Course {
                 Ok(())
             }
         });
-        Self { sim, random: Random(seed), world }
+        Self { sim, random, world }
     }
 
     fn run(mut self) -> Counts {
@@ -289,8 +298,9 @@ impl Course {
 async fn log_in(world: World, mut random: Random) {
     let browsers = Browsers::new(world);
     for client in 0..CLIENTS {
+        let is_new = !browsers.world.0.borrow().homes.contains_key(&client);
         let answer = browsers.get(client, random.below(FRONTS.len())).await;
-        assert!(answer.set_cookie.is_some(), "a new client is pinned");
+        assert_eq!(answer.set_cookie.is_some(), is_new, "new clients are pinned");
         browsers.keep_cookie(client, answer);
     }
 }
@@ -426,7 +436,10 @@ async fn front_end(keeps_pin: bool, balance: Balance, world: World) -> turmoil::
         Client::builder(TokioExecutor::new()).pool_max_idle_per_host(2).build(Connector);
     let failover = Failover::default().max_attempts(MEMBERS.len()).eject_for(EJECTED / 2, EJECTED);
     let mut builder = StickyRoute::builder("shop")
-        .cookie(RouteCookie::opaque([[7; 32]]))
+        .cookie(match balance {
+            Balance::Rendezvous => RouteCookie::opaque([[7; 32]]),
+            _ => RouteCookie::plain(),
+        })
         .balance(balance)
         .failover(if keeps_pin { failover.keep_pin() } else { failover })
         .classify(Phase::of_hyper_util)
