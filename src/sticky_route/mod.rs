@@ -175,7 +175,10 @@ mod cookie;
 mod exchange;
 mod failover;
 mod future;
+mod layer;
+mod observer;
 mod pool;
+mod reach;
 mod route_cookie;
 mod route_suffix;
 mod service;
@@ -184,16 +187,19 @@ mod token;
 use std::fmt;
 
 pub use self::attributes::{SameSite, Secure};
-pub use self::body::{InFlight, RequestBody};
+pub use self::body::{InFlight, InFlightUpgrade, RequestBody};
 use self::builder::Problem;
 pub use self::builder::{BuildError, Builder, Stickiness};
 pub use self::failover::{Failover, Phase};
 pub use self::future::ResponseFuture;
+pub use self::layer::StickyRouteLayer;
+pub use self::observer::{Change, End, Ended, Failure, Observer};
 #[cfg(feature = "tower")]
 pub use self::pool::DriveError;
 pub use self::pool::{
     Balance, Drained, Member, MemberStatus, Membership, Role, Route, State, StillBusy, UnknownRoute, Watch,
 };
+pub use self::reach::{Direct, Reach, Through};
 pub use self::route_cookie::RouteCookie;
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
 pub use self::service::StickyRoute;
