@@ -206,7 +206,7 @@ impl Reporter {
         tracing::debug!(
             target: TARGET,
             pool = &*self.pool,
-            route = "-",
+            route = %"-",
             %outcome,
             attempts = 0_usize,
             "no member gets a request"
