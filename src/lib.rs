@@ -100,7 +100,7 @@
 //! | `reload` | [`SharedProxies`](trust::SharedProxies), replaced while requests are served | |
 //! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`] in configuration files | |
 //! | `idn` | host names in Unicode in the configuration | |
-//! | `tracing` | one error event where a service was wired without peer information | |
+//! | `tracing` | events: a service wired without peer information; [`StickyRoute`]'s members fail, are ejected, come back | |
 //! | `tower` | [`StickyRoute`]: members from a `Discover` of tower, and its `Load` | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |

@@ -383,6 +383,23 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_is_none_is_named() {
+        let build = |target: &str| {
+            let builder = StickyRoute::builder("shop").cookie(RouteCookie::plain());
+            builder.upstream("a", "http://10.0.0.1:8001").upstream("b", target).upstream("c", "ftp://c")
+        };
+        for target in ["10.0.0.2:8001", "http://10.0.0.2/app", "http://u:secret@b", ""] {
+            let error = build(target).into_layer().unwrap_err();
+            assert_eq!(error.item(), target, "the first that is wrong");
+            assert!(error.to_string().starts_with(&format!("target {target:?} is refused: ")), "{error}");
+            assert_eq!(build(target).build().unwrap_err(), error);
+        }
+        let twice = StickyRoute::builder("shop").cookie(RouteCookie::plain());
+        let twice = twice.upstream("a", "http://one").upstream("a", "http://two").into_layer();
+        assert_eq!(twice.unwrap_err().item(), "a");
+    }
+
+    #[test]
     fn errors_say_what_the_item_is() {
         let text = |pool: &str, cookie: RouteCookie, route: &str| {
             let builder = StickyRoute::builder(pool).cookie(cookie).member(Member::new(route, ()));

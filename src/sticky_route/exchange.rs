@@ -43,9 +43,8 @@ impl<M, R: Reach<M> + Clone> Exchange<M, R> {
         let since = shared.reporter.is_observed().then(|| shared.clock.instant());
         match Self::pick_first(shared, reach, parts) {
             Ok((mut exchange, service)) => {
-                exchange.report = since
-                    .zip(exchange.decision())
-                    .map(|(since, decision)| Box::new(Report::new(shared, since, decision)));
+                exchange.report =
+                    since.and_then(|since| Some(Box::new(Report::new(shared, since, exchange.decision()?))));
                 Ok((exchange, service))
             }
             Err(refused) => {

@@ -94,3 +94,77 @@ impl<L> fmt::Debug for StickyRouteLayer<L> {
         f.debug_struct("StickyRouteLayer").field("members", &self.membership()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::task::{Context, Poll};
+
+    use http::{Request, Response};
+    use tower::{Service, ServiceExt};
+
+    use super::*;
+    use crate::front::Target;
+    use crate::sticky_route::{Member, RequestBody, RouteCookie};
+
+    /// Tells where requests go, and its own name.
+    #[derive(Clone)]
+    struct Client(&'static str);
+
+    impl Service<Request<RequestBody<()>>> for Client {
+        type Response = Response<String>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<String>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<RequestBody<()>>) -> Self::Future {
+            let told = format!("{} {} {:?}", self.0, request.uri(), request.headers()["host"]);
+            ready(Ok(Response::builder().header("told", told).body(String::new()).unwrap()))
+        }
+    }
+
+    fn target(text: &str) -> UpstreamLayer {
+        UpstreamLayer::new(Target::parse(text).unwrap())
+    }
+
+    #[tokio::test]
+    async fn it_is_one_pool_however_often_it_is_applied() {
+        let layer = StickyRoute::builder("shop")
+            .member(Member::new("a", target("http://one").host_of_target()).max_in_flight(1))
+            .member(Member::new("b", target("http://two")).weight(0).max_in_flight(1))
+            .cookie(RouteCookie::plain())
+            .into_layer()
+            .unwrap();
+        let (first, second) = (layer.layer(Client("first")), layer.clone().layer(Client("second")));
+        let send = async |service: &StickyRoute<_, Through<Client>>, pin: &str| {
+            let request = Request::builder().header("host", "shop.example").header("cookie", pin);
+            service.clone().oneshot(request.body(()).unwrap()).await.unwrap()
+        };
+        let own = send(&first, "shop-route=a").await;
+        assert_eq!(own.headers()["told"], r#"first http://one/ "one""#);
+        let kept = send(&second, "shop-route=b").await;
+        assert_eq!(kept.headers()["told"], r#"second http://two/ "shop.example""#);
+        assert_eq!(
+            send(&second, "shop-route=a").await.status(),
+            503,
+            "the first service has its one request"
+        );
+        let in_flight = |members: Membership<_>| {
+            members.status().iter().map(|member| member.in_flight()).collect::<Vec<_>>()
+        };
+        assert_eq!(in_flight(layer.membership()), [1, 1]);
+        drop((own, kept));
+        assert_eq!(in_flight(second.membership()), [0, 0]);
+
+        second.membership().insert(Member::new("c", target("http://three"))).unwrap();
+        first.membership().remove("a").unwrap();
+        assert_eq!(
+            send(&first, "shop-route=a").await.headers()["told"],
+            r#"first http://three/ "shop.example""#
+        );
+    }
+}
