@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, StatusCode};
+use proptest::prelude::*;
 use tower::{Service, ServiceExt};
 use tower_proxied::sticky_route::{
     Change, Decision, Ended, Failover, Failure, Member, Observer, Phase, RequestBody, Role, Route,
@@ -253,6 +254,30 @@ fn an_observer_is_told_of_members() {
     members.set_successor("b", "a").unwrap();
     members.remove("b").unwrap();
     assert!(recording.taken().is_empty(), "it was no member");
+}
+
+proptest! {
+    #[test]
+    fn whatever_becomes_of_requests_each_is_told_once(
+        (a, b) in (any_deed(), any_deed()),
+        requests in prop::collection::vec((any::<bool>(), prop::sample::select(vec!["pool-route=a", "pool-route=b", "x"])), 0..12),
+    ) {
+        let recording = Arc::new(Recording::default());
+        let pool = Pool::new(a, b, recording.clone());
+        for (is_safe, cookie) in &requests {
+            drop(pool.send(if *is_safe { "GET" } else { "POST" }, cookie));
+        }
+        let told = recording.taken();
+        let ended = told.iter().filter(|line| line.starts_with("route=")).count();
+        prop_assert_eq!(ended, requests.len(), "{:?}", told);
+        prop_assert!(pool.sticky.membership().status().iter().all(|member| member.in_flight() == 0));
+    }
+}
+
+fn any_deed() -> impl Strategy<Value = Does> {
+    let answers = prop::sample::select(vec![200, 404, 425, 500, 503]).prop_map(Answers);
+    let fails = prop::sample::select(vec![CannotBeReached, Breaks, IsNeverReady, IsNotReadyYet, Waits]);
+    prop_oneof![answers, fails]
 }
 
 struct Panicking;

@@ -114,7 +114,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The clock of ejections and drains, for tests. `Instant::now` unless said.
+    /// The clock of ejections, drains and [`Ended::took`](super::Ended::took), for tests. `Instant::now` unless said.
     pub fn clock(mut self, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         self.clock = Box::new(now);
         self

@@ -34,12 +34,24 @@
 //!
 //! A pinned request costs one look into a map, whatever the number of members, and takes no lock (but for
 //! [`Balance::ByRequests`]). It takes nothing from the heap but for the lines of `Cookie` that lose the pin, and for a
-//! [`Decision`] in the extensions of the request and of the response, one allocation each where they hold something. A new session
-//! costs the same in a pool of any size with [`Balance::PowerOfTwo`], while most of its members take some; else it costs
-//! one look at each member. A change of members builds all maps anew. Tokens are made when a member is added;
-//! [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's head is
-//! cloned where a second member could get it: keep what stands in the extensions cheap to clone. Nothing of a body is
-//! buffered.
+//! [`Decision`] in the extensions of the request and of the response: one allocation each, and two more where they were
+//! empty. A new session costs the same in a pool of any size with [`Balance::PowerOfTwo`], while most of its members take
+//! some; else it costs one look at each member. A change of members builds all maps anew. Tokens are made when a member is
+//! added; [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's
+//! head is cloned where a second member could get it: keep what stands in the extensions cheap to clone. Nothing of a body
+//! is buffered.
+//!
+//! # Metrics and logs
+//!
+//! [`Builder::observer`] is told of each request, of each failure of a member, and of each change of one. With the feature
+//! `tracing` there are events of the target `tower_proxied::sticky_route`, with the fields `pool` and `route`, and
+//! `outcome` and `attempts` where they apply:
+//!
+//! - `WARN`: a member is ejected;
+//! - `INFO`: it is back; or the operator set its state, inserted or removed it;
+//! - `DEBUG`: a member failed a request, or no member gets one, which anybody can bring about.
+//!
+//! Neither holds a cookie or a token.
 //!
 //! # Deployment caveats
 //!

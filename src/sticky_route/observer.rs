@@ -102,8 +102,8 @@ pub struct Ended<'a> {
 
 impl Ended<'_> {
     /// The same as in the response's extensions. Where no member answered it names the one that had the request last; and
-    /// its outcome is [`Hit`](super::Outcome::Hit) or [`HitReissue`](super::Outcome::HitReissue) where that was the member of the pin,
-    /// [`Detour`](super::Outcome::Detour) where it was another one.
+    /// where the client has a pin, the outcome is [`Hit`](super::Outcome::Hit) or
+    /// [`HitReissue`](super::Outcome::HitReissue) if that was its member, [`Detour`](super::Outcome::Detour) if not.
     pub fn decision(&self) -> &Decision {
         self.decision
     }
