@@ -33,7 +33,7 @@ pub(super) struct Exchange<M, R> {
     report: Option<Box<Report<M>>>,
 }
 
-impl<M, R: Reach<M> + Clone> Exchange<M, R> {
+impl<M, R: Reach<M>> Exchange<M, R> {
     /// Reads the pin, takes it out of the request, and picks the first member.
     pub(super) fn begin(
         shared: &Arc<Shared<M>>,

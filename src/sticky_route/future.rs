@@ -69,7 +69,7 @@ impl<B> Again<B> {
 
 impl<M, R, S, B, T> Future for ResponseFuture<M, R, S, S::Future, B>
 where
-    R: Reach<M, Service = S> + Clone,
+    R: Reach<M, Service = S>,
     S: Service<Request<RequestBody<B>>, Response = Response<T>>,
     S::Error: 'static,
 {

@@ -72,7 +72,8 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// Something of a member changed, be it by requests or by the operator. What
-    /// [`Builder::member`](super::Builder::member) gave is there from the start, and not told.
+    /// [`Builder::member`](super::Builder::member) gave is there from the start, and not told; nor is
+    /// time that passes, such as the end of a drain.
     fn member_changed(&self, route: &Route, change: Change) {
         let _ = (route, change);
     }

@@ -1,7 +1,7 @@
 use tower_layer::Layer;
 
 /// How a pool comes from a member to the service that it calls. Sealed: [`Direct`], or [`Through`] one client.
-pub trait Reach<M>: sealed::Sealed {
+pub trait Reach<M>: Clone + sealed::Sealed {
     /// What is called.
     type Service;
 

@@ -59,7 +59,7 @@ impl<M, R> fmt::Debug for StickyRoute<M, R> {
 
 impl<M, R, S, B, T> Service<Request<B>> for StickyRoute<M, R>
 where
-    R: Reach<M, Service = S> + Clone,
+    R: Reach<M, Service = S>,
     S: Service<Request<RequestBody<B>>, Response = Response<T>>,
     S::Error: 'static,
 {
