@@ -123,6 +123,8 @@
 )]
 
 mod asked_host;
+#[cfg(feature = "force-https-body")]
+pub mod behind_proxy;
 pub mod body;
 mod configured_host;
 pub mod errors_to_502;
@@ -149,6 +151,9 @@ pub mod sticky_route;
 pub mod trust;
 pub mod wire;
 
+#[cfg(feature = "force-https-body")]
+#[doc(inline)]
+pub use crate::behind_proxy::{BehindProxy, BehindProxyConfig, BehindProxyLayer};
 #[doc(inline)]
 pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
 #[cfg(feature = "force-https-body")]
