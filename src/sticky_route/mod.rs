@@ -168,6 +168,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "admin")]
+mod admin;
 mod attributes;
 mod body;
 mod builder;
@@ -183,6 +185,8 @@ mod token;
 
 use std::fmt;
 
+#[cfg(feature = "admin")]
+pub use self::admin::{AdminAction, AdminChange, AdminFuture, Operator, StickyAdmin};
 pub use self::attributes::{SameSite, Secure};
 pub use self::body::{InFlight, RequestBody};
 use self::builder::Problem;
