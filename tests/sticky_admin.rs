@@ -196,50 +196,51 @@ async fn forged_forms_change_nothing() {
         assert_eq!(desk.state(), before, "{what}");
     }
 
-    let edits: [(&str, &dyn Fn(&mut request::Parts), RefusalKind); 19] = [
-        ("neither origin nor site", &|parts| drop(parts.headers.remove(SEC_FETCH_SITE)), CrossSite),
-        ("another site", &|parts| set(parts, SEC_FETCH_SITE, "cross-site"), CrossSite),
-        ("another host of the site", &|parts| set(parts, SEC_FETCH_SITE, "same-site"), CrossSite),
-        ("by hand", &|parts| set(parts, SEC_FETCH_SITE, "none"), CrossSite),
+    type Edit = fn(&mut request::Parts);
+    let edits: [(&str, Edit, RefusalKind); 19] = [
+        ("neither origin nor site", |parts| drop(parts.headers.remove(SEC_FETCH_SITE)), CrossSite),
+        ("another site", |parts| set(parts, SEC_FETCH_SITE, "cross-site"), CrossSite),
+        ("another host of the site", |parts| set(parts, SEC_FETCH_SITE, "same-site"), CrossSite),
+        ("by hand", |parts| set(parts, SEC_FETCH_SITE, "none"), CrossSite),
         (
             "another site with our origin",
-            &|parts| {
+            |parts| {
                 set(parts, SEC_FETCH_SITE, "cross-site");
                 set(parts, http::header::HOST, "front.example");
                 set(parts, ORIGIN, "http://front.example");
             },
             CrossSite,
         ),
-        ("an origin of nobody", &|parts| origin(parts, "null"), CrossSite),
-        ("another origin", &|parts| origin(parts, "http://evil.example"), CrossSite),
-        ("another port", &|parts| origin(parts, "http://front.example:81"), CrossSite),
-        ("another scheme", &|parts| origin(parts, "https://front.example"), CrossSite),
+        ("an origin of nobody", |parts| origin(parts, "null"), CrossSite),
+        ("another origin", |parts| origin(parts, "http://evil.example"), CrossSite),
+        ("another port", |parts| origin(parts, "http://front.example:81"), CrossSite),
+        ("another scheme", |parts| origin(parts, "https://front.example"), CrossSite),
         (
             "a referrer alone",
-            &|parts| {
+            |parts| {
                 parts.headers.remove(SEC_FETCH_SITE);
                 set(parts, http::header::HOST, "front.example");
                 set(parts, http::header::REFERER, "http://front.example/");
             },
             CrossSite,
         ),
-        ("no type", &|parts| drop(parts.headers.remove(CONTENT_TYPE)), MediaTypeUnsupported),
-        ("plain text", &|parts| set(parts, CONTENT_TYPE, "text/plain"), MediaTypeUnsupported),
+        ("no type", |parts| drop(parts.headers.remove(CONTENT_TYPE)), MediaTypeUnsupported),
+        ("plain text", |parts| set(parts, CONTENT_TYPE, "text/plain"), MediaTypeUnsupported),
         (
             "several parts",
-            &|parts| set(parts, CONTENT_TYPE, "multipart/form-data; boundary=a"),
+            |parts| set(parts, CONTENT_TYPE, "multipart/form-data; boundary=a"),
             MediaTypeUnsupported,
         ),
-        ("JSON", &|parts| set(parts, CONTENT_TYPE, "application/json"), MediaTypeUnsupported),
-        ("gRPC", &|parts| set(parts, CONTENT_TYPE, "application/grpc"), MediaTypeUnsupported),
+        ("JSON", |parts| set(parts, CONTENT_TYPE, "application/json"), MediaTypeUnsupported),
+        ("gRPC", |parts| set(parts, CONTENT_TYPE, "application/grpc"), MediaTypeUnsupported),
         (
             "two types",
-            &|parts| assert!(parts.headers.append(CONTENT_TYPE, FORM.parse().unwrap())),
+            |parts| assert!(parts.headers.append(CONTENT_TYPE, FORM.parse().unwrap())),
             MediaTypeUnsupported,
         ),
-        ("packed", &|parts| set(parts, http::header::CONTENT_ENCODING, "gzip"), MediaTypeUnsupported),
-        ("said to be long", &|parts| set(parts, CONTENT_LENGTH, "4097"), BodyTooLarge),
-        ("PUT", &|parts| parts.method = Method::PUT, MethodNotAllowed),
+        ("packed", |parts| set(parts, http::header::CONTENT_ENCODING, "gzip"), MediaTypeUnsupported),
+        ("said to be long", |parts| set(parts, CONTENT_LENGTH, "4097"), BodyTooLarge),
+        ("PUT", |parts| parts.method = Method::PUT, MethodNotAllowed),
     ];
     for (what, edit, kind) in edits {
         let (mut parts, body) = post(&*good).into_parts();
