@@ -197,7 +197,7 @@ async fn forged_forms_change_nothing() {
     }
 
     type Edit = fn(&mut request::Parts);
-    let edits: [(&str, Edit, RefusalKind); 19] = [
+    let edits: [(&str, Edit, RefusalKind); 20] = [
         ("neither origin nor site", |parts| drop(parts.headers.remove(SEC_FETCH_SITE)), CrossSite),
         ("another site", |parts| set(parts, SEC_FETCH_SITE, "cross-site"), CrossSite),
         ("another host of the site", |parts| set(parts, SEC_FETCH_SITE, "same-site"), CrossSite),
@@ -215,6 +215,7 @@ async fn forged_forms_change_nothing() {
         ("another origin", |parts| origin(parts, "http://evil.example"), CrossSite),
         ("another port", |parts| origin(parts, "http://front.example:81"), CrossSite),
         ("another scheme", |parts| origin(parts, "https://front.example"), CrossSite),
+        ("another scheme at our port", |parts| origin(parts, "https://front.example:80"), CrossSite),
         (
             "a referrer alone",
             |parts| {

@@ -45,7 +45,7 @@
 //! sends the same cookie to the same member again: leave retries to [`Failover`]. Without a [classifier](Builder::classify)
 //! no failed connect is known as one: [`Phase::of_hyper_util`](Phase#method.of_hyper_util) is the one for hyper-util's
 //! client (feature `client`). A member that is never ready holds its requests for ever: give it a timeout. Operators change
-//! members with [`Membership`], or in the browser with `StickyAdmin` (feature `admin`).
+//! members with [`Membership`], or in the browser with [`StickyAdmin`] (feature `admin`).
 //!
 //! # Example
 //!

@@ -159,6 +159,7 @@ mod tests {
         }
         for (host, other) in [
             ("a.example", "https://a.example"),
+            ("a.example:8080", "https://a.example:8080"),
             ("a.example", "http://a.example:8080"),
             ("a.example:8080", "http://a.example"),
             ("a.example", "http://a.example.evil.example"),
