@@ -171,7 +171,7 @@ impl<S> Builder<S> {
         let snapshot = Snapshot::build(self.members, &self.successors, &cookie)?;
         Ok(Shared {
             snapshot: ArcSwap::new(Arc::new(snapshot)),
-            changes: Mutex::new(()),
+            changes: Mutex::new(0),
             revision: watch::Sender::new(0),
             picker: Picker::new(self.balance, self.slow_start),
             cookie,

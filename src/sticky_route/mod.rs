@@ -58,8 +58,9 @@
 //! Only [`RouteCookie::opaque`] keeps clients from choosing their member. Give each pool its own name. An outer retry layer
 //! sends the same cookie to the same member again: leave retries to [`Failover`]. Without a [classifier](Builder::classify)
 //! no failed connect is known as one: [`Phase::of_hyper_util`](Phase#method.of_hyper_util) is the one for hyper-util's
-//! client (feature `client`). A member that is never ready holds its requests for ever: give it a timeout.
-//! An upgraded connection (101) counts as in flight for as long as its [`InFlightUpgrade`] is kept.
+//! client (feature `client`). A member that is never ready holds its requests for ever: give it a timeout. Operators change
+//! members with [`Membership`], or in the browser with [`StickyAdmin`] (feature `admin`). An upgraded connection (101)
+//! counts as in flight for as long as its [`InFlightUpgrade`] is kept.
 //!
 //! # Example
 //!
@@ -182,6 +183,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "admin")]
+mod admin;
 mod attributes;
 mod body;
 mod builder;
@@ -200,6 +203,8 @@ mod token;
 
 use std::fmt;
 
+#[cfg(feature = "admin")]
+pub use self::admin::{AdminAction, AdminChange, AdminFuture, Operator, StickyAdmin};
 pub use self::attributes::{SameSite, Secure};
 pub use self::body::{InFlight, InFlightUpgrade, RequestBody};
 use self::builder::Problem;

@@ -85,8 +85,8 @@ where
 /// What all clones of a [`StickyRoute`] share.
 pub(super) struct Shared<S> {
     pub(super) snapshot: ArcSwap<Snapshot<S>>,
-    /// Held by whoever replaces the snapshot.
-    pub(super) changes: Mutex<()>,
+    /// How often the operator changed the pool; held while that is done.
+    pub(super) changes: Mutex<u64>,
     /// Counts the changes that are told to whoever watches.
     pub(super) revision: watch::Sender<u64>,
     pub(super) picker: Picker,
