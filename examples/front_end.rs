@@ -6,7 +6,7 @@
 //! cargo run --example front_end -- \
 //!     --member http-1=http://127.0.0.1:8001 --member http-2=http://127.0.0.1:8002,weight=2 \
 //!     --member spare=http://127.0.0.1:8003,standby \
-//!     --cookie opaque:ROUTEID --basic-auth alice:wonderland --tls-listen 127.0.0.1:8443
+//!     --cookie opaque:ROUTEID --basic-auth alice:wonderland --admin /balancer --tls-listen 127.0.0.1:8443
 //! ```
 
 #[path = "support/front.rs"]
@@ -56,6 +56,9 @@ struct Flags {
     /// The one user; the application servers get it as Remote-User.
     #[arg(long, value_name = "USER:PASSWORD")]
     basic_auth: Option<String>,
+    /// The path where this user sees the members, drains them, and gives them other weights.
+    #[arg(long, value_name = "PATH", requires = "basic_auth")]
+    admin: Option<String>,
     /// A header that proves to the application servers that requests come from here.
     #[arg(long, value_name = "NAME=VALUE")]
     secret_header: Option<String>,
@@ -113,6 +116,7 @@ async fn front_end(flags: Flags) -> Result<(), Error> {
         cookie: flags.cookie.0,
         basic_auth: flags.basic_auth.as_deref().map(basic_auth).transpose()?,
         secret,
+        admin: flags.admin,
     };
     config.check()?;
     let workers = Workers::start(flags.threads)?;

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::{self, OnUpgrade};
@@ -23,12 +23,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::ring;
-use tower::{ServiceBuilder, ServiceExt};
+use tower::layer::layer_fn;
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_proxied::errors_to_502::{ErrorsTo502Layer, MemberError};
 use tower_proxied::front::{SetForwardedLayer, SetRemoteUserLayer, Target, UpstreamLayer};
 use tower_proxied::proxy_remote_user::Preset;
-use tower_proxied::sticky_route::{Member, Phase, RequestBody, Role, RouteCookie, StickyRoute};
-use tower_proxied::{DetachedUser, ForwardedForLayer, PeerAddr, Scheme, Secret, TrustedProxies};
+use tower_proxied::sticky_route::{
+    InFlightUpgrade, Member, Operator, Phase, RequestBody, Role, RouteCookie, StickyAdmin, StickyRoute,
+};
+use tower_proxied::{
+    DetachedUser, ForwardedForLayer, PeerAddr, Refusal, RefusalKind, Scheme, Secret, TrustedProxies,
+};
 
 use crate::serve::{self, Answer, Error, Listener};
 
@@ -43,6 +48,8 @@ pub(crate) struct FrontConfig {
     pub(crate) basic_auth: Option<BasicAuth>,
     /// What proves to the application servers that a request came through here.
     pub(crate) secret: Option<(HeaderName, Secret)>,
+    /// The path where the user changes the members. Not without [`basic_auth`](Self::basic_auth): there is no user then.
+    pub(crate) admin: Option<String>,
 }
 
 impl FrontConfig {
@@ -212,12 +219,13 @@ fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
     let mut sticky =
         StickyRoute::builder("front").cookie(config.cookie.clone()).classify(Phase::of_hyper_util);
     for member in &config.members {
-        let upstream = ServiceBuilder::new()
-            .layer(UpstreamLayer::new(member.target.clone()).websockets())
-            .service_fn(exchange);
+        let upstream = UpstreamLayer::new(member.target.clone()).websockets();
         sticky = sticky.member(Member::new(&member.route, upstream).weight(member.weight).role(member.role));
     }
-    Ok(ServiceBuilder::new()
+    let sticky = sticky.into_layer()?;
+    let admin = StickyAdmin::new(sticky.membership(), operator)?;
+    let path = config.admin.clone();
+    let balanced = ServiceBuilder::new()
         .map_response(|response: Response<_>| {
             if let Some(error) = response.extensions().get::<MemberError>() {
                 eprintln!("front end: {}: {error}", response.status());
@@ -225,18 +233,42 @@ fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
             response
         })
         .layer(set_remote_user(config)?)
+        .layer(layer_fn(|pool| service_fn(move |request| exchange(Clone::clone(&pool), request))))
         .layer(ErrorsTo502Layer::new())
-        .service(sticky.build()?))
+        .layer(sticky)
+        .service_fn(|request| CLIENT.with(|client| client.request(request)));
+    Ok(service_fn(move |request: Request<Incoming>| {
+        let is_admin = path.as_deref() == Some(request.uri().path());
+        let (admin, balanced) = (admin.clone(), balanced.clone());
+        async move {
+            if is_admin {
+                return admin.oneshot(request).await.map(|response| response.map(Either::Left));
+            }
+            balanced.oneshot(request).await.map(|response| response.map(Either::Right))
+        }
+    }))
+}
+
+/// The one user, once the password was right.
+fn operator(parts: &request::Parts) -> Result<Operator, Refusal> {
+    let user = parts.extensions.get::<DetachedUser>().ok_or(RefusalKind::NotOperator)?;
+    Ok(Operator::new(user.name()))
 }
 
 /// One request and its response; where both sides agree on a WebSocket, their connections are joined.
-async fn exchange(
-    mut request: Request<RequestBody<Incoming>>,
-) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+async fn exchange<S, R>(pool: S, mut request: Request<Incoming>) -> Result<Response<R>, S::Error>
+where
+    S: Service<Request<Incoming>, Response = Response<R>>,
+{
     let browser = request.headers().contains_key(header::UPGRADE).then(|| upgrade::on(&mut request));
-    let mut response = CLIENT.with(|client| client.request(request)).await?;
+    let mut response = pool.oneshot(request).await?;
     if let Some(browser) = browser.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-        tokio::spawn(join(browser, upgrade::on(&mut response)));
+        let in_flight = response.extensions_mut().remove::<InFlightUpgrade>();
+        let member = upgrade::on(&mut response);
+        tokio::spawn(async move {
+            join(browser, member).await;
+            drop(in_flight);
+        });
     }
     Ok(response)
 }

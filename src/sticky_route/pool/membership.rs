@@ -1,11 +1,12 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::BuildError;
+use super::super::observer::Change;
 use super::super::service::Shared;
 use super::state::{MemberState, State};
 use super::{Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
@@ -50,7 +51,9 @@ impl<S> Membership<S> {
     ///
     /// A route that the cookie cannot carry: its own, or its successor's.
     pub fn insert(&self, member: Member<S>) -> Result<(), BuildError> {
-        self.change(|members| members.put(member, &self.shared))
+        let route = self.change(|members| members.put(member, &self.shared))?;
+        self.shared.reporter.member_changed(&route, Change::Inserted);
+        Ok(())
     }
 
     /// Takes a member out. Requests that it has run on. Clients that are pinned to it get its successor, if it has one;
@@ -60,11 +63,11 @@ impl<S> Membership<S> {
     ///
     /// No member has this route.
     pub fn remove(&self, route: &str) -> Result<(), UnknownRoute> {
-        self.change(|members| {
+        let removed = self.change(|members| {
             let Some(at) = position(&members.entries, route) else {
                 let at = position(&members.gone, route).ok_or_else(|| UnknownRoute(route.into()))?;
                 members.gone.remove(at);
-                return Ok(());
+                return Ok(None);
             };
             let removed = members.entries.remove(at);
             // Whoever still reads the old snapshot does not get in.
@@ -74,8 +77,12 @@ impl<S> Membership<S> {
             {
                 members.gone.push(Arc::new(gone));
             }
-            Ok(())
-        })
+            Ok(Some(removed.route.clone()))
+        })?;
+        if let Some(route) = removed {
+            self.shared.reporter.member_changed(&route, Change::Removed);
+        }
+        Ok(())
     }
 
     /// What the member takes from now on. [`State::Ok`] ends an ejection, [`State::Ejected`] begins one.
@@ -84,9 +91,9 @@ impl<S> Membership<S> {
     ///
     /// No member has this route.
     pub fn set_state(&self, route: &str, state: State) -> Result<(), UnknownRoute> {
-        let state_of = self.state_of(route)?;
-        state_of.set(state, self.shared.now(), self.shared.failover.backoff);
-        self.shared.tell();
+        self.change_state(route, state, |of_member| {
+            of_member.set(state, self.shared.now(), self.shared.failover.backoff);
+        })?;
         Ok(())
     }
 
@@ -127,12 +134,8 @@ impl<S> Membership<S> {
     /// # }
     /// ```
     pub fn drain(&self, route: &str, at_most: Duration) -> Result<Drained, UnknownRoute> {
-        let state = self.state_of(route)?;
-        let now = self.shared.now();
-        let until = now.saturating_add(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
-        state.drain_until(until, now, self.shared.failover.backoff);
-        self.shared.tell();
-        Ok(Drained::new(route, state, at_most))
+        let entry = self.change_state(route, State::Drain, |state| self.drain_state(state, at_most))?;
+        Ok(Drained::new(route, entry.state.clone(), at_most))
     }
 
     /// How many new sessions the member gets. What is known of it stays.
@@ -145,9 +148,7 @@ impl<S> Membership<S> {
         S: Clone,
     {
         self.change(|members| {
-            let at = position(&members.entries, route);
-            let entry = at.and_then(|at| members.entries.get_mut(at));
-            let entry = entry.ok_or_else(|| UnknownRoute(route.into()))?;
+            let entry = members.get_mut(route).ok_or_else(|| UnknownRoute(route.into()))?;
             Arc::make_mut(entry).settings.weight = weight.saturating_mul(WHOLE);
             Ok(())
         })
@@ -165,8 +166,7 @@ impl<S> Membership<S> {
     {
         Route::parse(successor)?;
         self.change(|members| {
-            let at = position(&members.entries, route);
-            match at.and_then(|at| members.entries.get_mut(at)) {
+            match members.get_mut(route) {
                 Some(entry) => Arc::make_mut(entry).settings.successor = Some(successor.into()),
                 None => {
                     let gone = Arc::new(Entry::gone(route, successor, &self.shared.cookie)?);
@@ -188,6 +188,7 @@ impl<S> Membership<S> {
             effective_weight: entry.state.warm_weight(entry.settings.weight, now, self.shared.picker.warm_up),
             owed: entry.state.lag.load(Ordering::Relaxed),
             in_flight: entry.state.in_flight(),
+            retry_in: entry.state.retry_at().map(|at| Duration::from_millis(at.saturating_sub(now))),
         };
         self.shared.snapshot.load().entries().iter().map(status).collect()
     }
@@ -225,32 +226,127 @@ impl<S> Membership<S> {
 
     #[cfg(feature = "tower")]
     pub(super) fn replace_service(&self, route: &str, service: S) -> Result<(), BuildError> {
-        self.change(|members| {
+        let route = self.change(|members| {
             let known = position(&members.entries, route).and_then(|at| members.entries.get(at));
             let settings = known.map(|known| known.settings.clone()).unwrap_or_default();
             members.put(Member { route: route.into(), service, settings }, &self.shared)
-        })
+        })?;
+        self.shared.reporter.member_changed(&route, Change::Inserted);
+        Ok(())
     }
 
-    fn state_of(&self, route: &str) -> Result<Arc<MemberState>, UnknownRoute> {
+    /// How often the operator changed the pool: what requests find out does not count.
+    #[cfg(feature = "admin")]
+    pub(in super::super) fn operator_revision(&self) -> u64 {
+        *self.changes()
+    }
+
+    #[cfg(feature = "admin")]
+    pub(in super::super) fn has(&self, route: &str) -> bool {
         let snapshot = self.shared.snapshot.load();
-        let at = snapshot.position(route);
-        let entry = at.and_then(|at| snapshot.entries().get(at)).ok_or_else(|| UnknownRoute(route.into()))?;
-        Ok(entry.state.clone())
+        snapshot.position(route).is_some_and(|at| at < snapshot.entries().len())
+    }
+
+    /// Does what the operator orders, unless the pool was changed since `revision`.
+    #[cfg(feature = "admin")]
+    pub(in super::super) fn order(&self, revision: u64, route: &str, order: Order) -> Result<(), OrderRefused>
+    where
+        S: Clone,
+    {
+        let changes = self.changes();
+        let is_stale = *changes != revision;
+        let (route, set) = self.change_under(changes, |members| {
+            let entry = members.get_mut(route).ok_or(OrderRefused::UnknownRoute)?;
+            if is_stale {
+                return Err(OrderRefused::Stale);
+            }
+            let set = match order {
+                Order::State(state) => {
+                    entry.state.set(state, self.shared.now(), self.shared.failover.backoff);
+                    Some(state)
+                }
+                Order::Drain(at_most) => {
+                    self.drain_state(&entry.state, at_most);
+                    Some(State::Drain)
+                }
+                Order::Weight { hundredths } => {
+                    Arc::make_mut(entry).settings.weight = hundredths;
+                    None
+                }
+            };
+            Ok((entry.route.clone(), set))
+        })?;
+        if let Some(state) = set {
+            self.shared.reporter.member_changed(&route, Change::Set(state));
+        }
+        Ok(())
+    }
+
+    fn drain_state(&self, state: &MemberState, at_most: Duration) {
+        let now = self.shared.now();
+        let until = now.saturating_add(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
+        state.drain_until(until, now, self.shared.failover.backoff);
+    }
+
+    fn change_state(
+        &self,
+        route: &str,
+        to: State,
+        change: impl FnOnce(&MemberState),
+    ) -> Result<Arc<Entry<S>>, UnknownRoute> {
+        let entry = {
+            let mut changes = self.changes();
+            let snapshot = self.shared.snapshot.load();
+            let at = snapshot.position(route);
+            let entry =
+                at.and_then(|at| snapshot.entries().get(at)).ok_or_else(|| UnknownRoute(route.into()))?;
+            change(&entry.state);
+            *changes = changes.wrapping_add(1);
+            entry.clone()
+        };
+        self.shared.changed(&entry.route, Change::Set(to));
+        Ok(entry)
     }
 
     /// One change at a time; requests go on with the old snapshot meanwhile.
-    fn change<E>(&self, change: impl FnOnce(&mut Members<S>) -> Result<(), E>) -> Result<(), E> {
-        {
-            let _one = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner);
-            let snapshot = self.shared.snapshot.load_full();
-            let mut members = Members { entries: snapshot.entries().into(), gone: snapshot.gone().into() };
-            change(&mut members)?;
-            self.shared.snapshot.store(Arc::new(Snapshot::new(members.entries, members.gone)));
-        }
-        self.shared.tell();
-        Ok(())
+    fn change<T, E>(&self, change: impl FnOnce(&mut Members<S>) -> Result<T, E>) -> Result<T, E> {
+        self.change_under(self.changes(), change)
     }
+
+    fn change_under<T, E>(
+        &self,
+        mut changes: MutexGuard<'_, u64>,
+        change: impl FnOnce(&mut Members<S>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let snapshot = self.shared.snapshot.load_full();
+        let mut members = Members { entries: snapshot.entries().into(), gone: snapshot.gone().into() };
+        let changed = change(&mut members)?;
+        self.shared.snapshot.store(Arc::new(Snapshot::new(members.entries, members.gone)));
+        *changes = changes.wrapping_add(1);
+        drop(changes);
+        self.shared.tell();
+        Ok(changed)
+    }
+
+    fn changes(&self) -> MutexGuard<'_, u64> {
+        self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the admin service orders.
+#[cfg(feature = "admin")]
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Order {
+    State(State),
+    Drain(Duration),
+    Weight { hundredths: u32 },
+}
+
+#[cfg(feature = "admin")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum OrderRefused {
+    UnknownRoute,
+    Stale,
 }
 
 /// What the next snapshot is made of.
@@ -260,19 +356,25 @@ struct Members<S> {
 }
 
 impl<S> Members<S> {
-    fn put(&mut self, member: Member<S>, shared: &Shared<S>) -> Result<(), BuildError> {
+    fn get_mut(&mut self, route: &str) -> Option<&mut Arc<Entry<S>>> {
+        let at = position(&self.entries, route)?;
+        self.entries.get_mut(at)
+    }
+
+    fn put(&mut self, member: Member<S>, shared: &Shared<S>) -> Result<Route, BuildError> {
         let known = position(&self.entries, &member.route).and_then(|at| self.entries.get_mut(at));
         let state = match &known {
             Some(known) => known.state.clone(),
             None => Arc::new(MemberState::joining(shared.now())),
         };
         let entry = Arc::new(Entry::new(member, &shared.cookie, state)?);
-        self.gone.retain(|gone| gone.route != entry.route);
+        let route = entry.route.clone();
+        self.gone.retain(|gone| gone.route != route);
         match known {
             Some(known) => *known = entry,
             None => self.entries.push(entry),
         }
-        Ok(())
+        Ok(route)
     }
 }
 
@@ -387,6 +489,7 @@ pub struct MemberStatus {
     effective_weight: u32,
     owed: i64,
     in_flight: usize,
+    retry_in: Option<Duration>,
 }
 
 impl MemberStatus {
@@ -440,6 +543,11 @@ impl MemberStatus {
     /// The requests that it has now, up to the end of the response body.
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// How long an ejected member is left alone still. `None` where it is not ejected.
+    pub fn retry_in(&self) -> Option<Duration> {
+        self.retry_in
     }
 }
 

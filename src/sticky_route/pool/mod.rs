@@ -18,6 +18,8 @@ use super::{BuildError, Problem};
 use crate::wire::cookie::is_value;
 
 pub use self::membership::{Drained, MemberStatus, Membership, StillBusy, UnknownRoute, Watch};
+#[cfg(feature = "admin")]
+pub(super) use self::membership::{Order, OrderRefused};
 pub use self::pick::Balance;
 pub(super) use self::pick::{Client, Picked, Picker};
 pub(super) use self::snapshot::{Entry, Snapshot};
@@ -208,4 +210,4 @@ pub enum Role {
 }
 
 /// Weights are counted in hundredths.
-const WHOLE: u32 = 100;
+pub(super) const WHOLE: u32 = 100;
