@@ -4,10 +4,11 @@ mod css;
 mod find;
 mod name;
 mod namespaces;
-mod plain;
 mod reference;
 mod refresh;
 mod rewriter;
+mod scheme;
+mod skim;
 mod srcset;
 mod targets;
 mod tokenizer;
@@ -19,9 +20,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::plain::{plain, scheme_at};
 use self::reference::Unit;
 use self::rewriter::{Rewriter, Upgrade};
+use self::scheme::scheme_at;
+use self::skim::Skim;
 use self::srcset::Srcset;
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
@@ -250,19 +252,15 @@ impl Engine {
     }
 
     fn read_markup(&mut self, bytes: &[u8], policy: &UpgradePolicy) {
-        let (mut at, mut scheme) = (0_usize, 0);
-        while at < bytes.len() {
+        let (mut rest, mut skim) = (bytes, Skim::new(self.syntax, policy.targets));
+        while !rest.is_empty() {
             if self.tokenizer.is_between_tags() && self.rewriter.is_in_plain_html() {
-                if scheme <= at {
-                    let next = bytes.get(at..).and_then(scheme_at);
-                    scheme = next.map_or(bytes.len(), |next| at.saturating_add(next));
-                }
-                let passed = plain(bytes.get(at..scheme).unwrap_or_default(), self.syntax);
+                let passed = skim.pass(rest);
                 self.tokenizer.pass(passed);
-                at = at.saturating_add(passed);
+                rest = rest.get(passed..).unwrap_or_default();
             }
-            let rest = bytes.get(at..).unwrap_or_default();
-            at = at.saturating_add(self.tokenizer.read(rest, &mut self.rewriter.with(policy)));
+            let read = self.tokenizer.read(rest, &mut self.rewriter.with(policy));
+            rest = rest.get(read..).unwrap_or_default();
         }
     }
 

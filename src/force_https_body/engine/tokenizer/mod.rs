@@ -8,7 +8,7 @@ mod text;
 
 use memchr::memchr;
 
-pub(super) use self::tag::Tag;
+pub(super) use self::tag::tag_name;
 use super::name::Name;
 
 /// Which rules a document follows.
