@@ -1,26 +1,25 @@
 use memchr::{memchr, memchr2};
 
-const ONES: u128 = u128::from_le_bytes([1; 16]);
-const ONES_OF_8: u64 = u64::from_le_bytes([1; 8]);
+const ONES: u64 = u64::from_le_bytes([1; 8]);
 
 /// As `memchr`, for what is mostly near: it looks at the first bytes without a call.
-#[inline]
+#[inline(always)]
 pub(super) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     let Some((near, far)) = bytes.split_first_chunk() else { return memchr(byte, bytes) };
-    match equal(byte, u128::from_le_bytes(*near)) {
-        0 => memchr(byte, far)?.checked_add(near.len()),
+    match equal(byte, u64::from_le_bytes(*near)) {
+        0 => memchr(byte, far)?.checked_add(8),
         marks => first(marks),
     }
 }
 
-/// As `memchr2`, for what is mostly very near.
+/// As `memchr2`, for what is mostly near.
 #[inline(always)]
 pub(super) fn find2(one: u8, other: u8, bytes: &[u8]) -> Option<usize> {
     let Some((near, far)) = bytes.split_first_chunk() else { return memchr2(one, other, bytes) };
     let near = u64::from_le_bytes(*near);
-    match equal_of_8(one, near) | equal_of_8(other, near) {
+    match equal(one, near) | equal(other, near) {
         0 => memchr2(one, other, far)?.checked_add(8),
-        marks => first_of_8(marks),
+        marks => first(marks),
     }
 }
 
@@ -28,29 +27,20 @@ pub(super) fn find2(one: u8, other: u8, bytes: &[u8]) -> Option<usize> {
 #[inline(always)]
 pub(super) fn find_end_of_near_name(bytes: &[u8]) -> Option<usize> {
     let near = u64::from_le_bytes(*bytes.first_chunk()?);
-    let below = near.wrapping_sub(u64::from_le_bytes([b'0'; 8])) & !near & (ONES_OF_8 << 7);
-    match below | equal_of_8(b'>', near) | equal_of_8(b'=', near) {
+    let below = near.wrapping_sub(u64::from_le_bytes([b'0'; 8])) & !near & (ONES << 7);
+    match below | equal(b'>', near) | equal(b'=', near) {
         0 => None,
-        marks => first_of_8(marks),
+        marks => first(marks),
     }
 }
 
-fn equal_of_8(byte: u8, bytes: u64) -> u64 {
-    let differences = bytes ^ u64::from_le_bytes([byte; 8]);
-    differences.wrapping_sub(ONES_OF_8) & !differences & (ONES_OF_8 << 7)
-}
-
-fn first_of_8(marks: u64) -> Option<usize> {
-    usize::try_from(marks.trailing_zeros() >> 3).ok()
-}
-
 /// The lowest bit is that of the first byte which is equal; those above it say nothing.
-fn equal(byte: u8, bytes: u128) -> u128 {
-    let differences = bytes ^ u128::from_le_bytes([byte; 16]);
+fn equal(byte: u8, bytes: u64) -> u64 {
+    let differences = bytes ^ u64::from_le_bytes([byte; 8]);
     differences.wrapping_sub(ONES) & !differences & (ONES << 7)
 }
 
-fn first(marks: u128) -> Option<usize> {
+fn first(marks: u64) -> Option<usize> {
     usize::try_from(marks.trailing_zeros() >> 3).ok()
 }
 

@@ -8,17 +8,34 @@ pub(super) fn scheme_at(bytes: &[u8]) -> Option<usize> {
     let mut at = 0_usize;
     while let Some(window) = bytes.get(at..).and_then(|rest| rest.first_chunk::<{ BLOCK + SCHEME - 1 }>()) {
         if may_hold_scheme::<BLOCK>(window)
-            && let Some(found) = window.windows(PART + SCHEME - 1).step_by(PART).zip((0..).step_by(PART)).find_map(
-                |(part, start)| {
-                    may_hold_scheme::<PART>(part).then(|| look_for_scheme(part))??.checked_add(start)
-                },
-            )
+            && let Some(found) =
+                window.windows(PART + SCHEME - 1).step_by(PART).zip((0..).step_by(PART)).find_map(
+                    |(part, start)| {
+                        may_hold_scheme::<PART>(part).then(|| look_for_scheme(part))??.checked_add(start)
+                    },
+                )
         {
             return at.checked_add(found);
         }
         at = at.saturating_add(BLOCK);
     }
     look_for_scheme(bytes.get(at..)?).and_then(|found| at.checked_add(found))
+}
+
+/// How many bytes there are from the first [`scheme_at`] on.
+pub(super) fn from_scheme(bytes: &[u8]) -> usize {
+    scheme_at(bytes).map_or(0, |at| bytes.len().saturating_sub(at))
+}
+
+/// Whether the last bytes may begin a scheme that goes on in the next piece.
+pub(super) fn may_end_in_scheme(bytes: &[u8]) -> bool {
+    let letters = b"http";
+    (1..=letters.len()).any(|len| {
+        let (Some(start), Some(last)) = (letters.get(..len), bytes.len().checked_sub(len)) else {
+            return false;
+        };
+        bytes.get(last..).is_some_and(|last| last.eq_ignore_ascii_case(start))
+    })
 }
 
 /// With what follows it.

@@ -2,11 +2,11 @@
 
 use memchr::memchr;
 
+use super::elements::content_of;
 use super::find::{find, find2};
 use super::name::Name;
 use super::namespaces::Namespace;
-use super::rewriter::content_of;
-use super::scheme::scheme_at;
+use super::scheme::from_scheme;
 use super::targets::{may_be_target, target};
 use super::tokenizer::{Content, Syntax, tag_name};
 use crate::force_https_body::policy::Targets;
@@ -16,13 +16,14 @@ use crate::force_https_body::policy::Targets;
 pub(super) struct Skim {
     syntax: Syntax,
     targets: Targets,
-    /// How many bytes there are from the next scheme on, counted from where it was looked for last.
+    /// How many bytes there are from the next scheme on. It is looked for again behind it.
     scheme: usize,
 }
 
 impl Skim {
-    pub(super) fn new(syntax: Syntax, targets: Targets) -> Self {
-        Self { syntax, targets, scheme: usize::MAX }
+    /// `scheme` tells how many bytes of the piece there are from its first scheme on.
+    pub(super) fn new(syntax: Syntax, targets: Targets, scheme: usize) -> Self {
+        Self { syntax, targets, scheme }
     }
 
     /// How many bytes, from between two tags on, are text and whole elements, tags and comments in which no URL
@@ -41,35 +42,43 @@ impl Skim {
 
     /// What follows the tag, the comment or the element that `bytes` begin with. `None` for all that is not whole.
     fn behind<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        match bytes {
-            [b'<', b'/', rest @ ..] => match tag_name(rest)?.1 {
+        let is_end_tag = bytes.get(1) == Some(&b'/');
+        let named = bytes.get(usize::from(is_end_tag).saturating_add(1)..)?;
+        let Some((name, rest)) = tag_name(named) else {
+            let comment = bytes.strip_prefix(b"<!").filter(|_| self.syntax == Syntax::Html)?;
+            return behind_comment(comment);
+        };
+        if is_end_tag {
+            return match rest {
                 [b'>', after @ ..] => Some(after),
-                rest => Some(self.behind_attributes(None, rest)?.after),
-            },
-            [b'<', b'!', rest @ ..] if self.syntax == Syntax::Html => behind_comment(rest),
-            [b'<', rest @ ..] => {
-                let (name, rest) = tag_name(rest)?;
-                if mostly_fetches(name) && self.has_scheme(rest, rest.get(NEAR..).unwrap_or_default()) {
-                    return None;
-                }
-                let end = self.behind_attributes(Some((Namespace::Html, name)), rest)?;
-                if is_special(name) { self.behind_special(&Name::of(name), end) } else { Some(end.after) }
-            }
-            _ => None,
+                _ => Some(self.behind_attributes(None, rest)?.after),
+            };
         }
+        let may_be_special = may_be_special(name);
+        if may_be_special && self.is_fetched_from_here(name, rest) {
+            return None;
+        }
+        let end = self.behind_attributes(Some((Namespace::Html, name)), rest)?;
+        if may_be_special { self.behind_special(&Name::of(name), end) } else { Some(end.after) }
+    }
+
+    /// Elements that mostly hold a URL are not worth a look before the one that counts, if there is a scheme so near.
+    fn is_fetched_from_here(&mut self, name: &[u8], rest: &[u8]) -> bool {
+        const NEAR: usize = 256;
+        matches!(name, b"img" | b"link" | b"source")
+            && self.has_scheme(rest, rest.get(NEAR..).unwrap_or_default())
     }
 
     fn behind_special<'a>(&mut self, name: &Name, tag: TagEnd<'a>) -> Option<&'a [u8]> {
-        if self.syntax == Syntax::Xml {
-            return None;
-        }
         match content_of(name) {
+            Content::Markup if !matches!(name.as_bytes(), b"svg" | b"math") => Some(tag.after),
+            _ if self.syntax == Syntax::Xml => None,
             Content::Text | Content::Script => {
                 let after = self.behind_text(tag.after, name)?;
                 let may_change = name.is(b"style") && self.has_scheme(tag.after, after);
                 (!may_change).then_some(after)
             }
-            Content::Markup if !name.is(b"svg") => None,
+            Content::Markup if name.is(b"math") => None,
             Content::Markup if tag.is_self_closing => Some(tag.after),
             Content::Markup => self.behind_drawing(tag.after, name.as_bytes(), MAX_GROUPS),
             Content::Plaintext | Content::Noscript => None,
@@ -168,7 +177,7 @@ impl Skim {
     #[inline]
     fn has_scheme(&mut self, from: &[u8], to: &[u8]) -> bool {
         if self.scheme > from.len() {
-            self.scheme = scheme_at(from).map_or(0, |at| from.len().saturating_sub(at));
+            self.scheme = from_scheme(from);
         }
         self.scheme > to.len()
     }
@@ -177,13 +186,6 @@ impl Skim {
 struct TagEnd<'a> {
     is_self_closing: bool,
     after: &'a [u8],
-}
-
-/// Elements that mostly hold a URL are not worth a look before the one that counts, if there is a scheme so near.
-const NEAR: usize = 256;
-
-fn mostly_fetches(name: &[u8]) -> bool {
-    matches!(name, b"img" | b"link" | b"source")
 }
 
 /// Elements in each other that are passed over as a whole.
@@ -228,21 +230,97 @@ fn is_shape(name: &Name) -> bool {
     )
 }
 
-/// What the element holds is not just markup of HTML.
-fn is_special(name: &[u8]) -> bool {
-    // Most names are told by this.
-    let may_be = matches!(
+/// Most names are told by this from those of elements that hold not just markup of HTML, or mostly a URL.
+fn may_be_special(name: &[u8]) -> bool {
+    matches!(
         (name.len(), name.first().map(u8::to_ascii_lowercase)),
-        (3, Some(b's' | b'x'))
-            | (4, Some(b'm'))
+        (3, Some(b's' | b'x' | b'i'))
+            | (4, Some(b'm' | b'l'))
             | (5, Some(b's' | b't'))
             | (6, Some(b's' | b'i'))
             | (7, Some(b'n'))
             | (8, Some(b't' | b'n'))
             | (9, Some(b'p'))
-    );
-    may_be && {
-        let name = Name::of(name);
-        content_of(&name) != Content::Markup || matches!(name.as_bytes(), b"svg" | b"math")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(page: &str) -> usize {
+        Skim::new(Syntax::Html, Targets::DEFAULT, from_scheme(page.as_bytes())).pass(page.as_bytes())
+    }
+
+    #[test]
+    fn whole_elements_are_passed_over() {
+        for page in [
+            "",
+            "a > b",
+            "<p>",
+            "</p >",
+            "<P class=a id='b>' title=\"c'>\" hidden><br/><img src=/a/><x-y.z:w>",
+            "<style a>b{c:url(/d)}</p></styl></STYLE\n>",
+            "<span><small><table><nav><path>",
+            "<p><a\nb\tc\x0cd='e'f=g>",
+            "<p a\"b \"a'><p<a><p / ><p a / b='>'>",
+            "http://h/ <a href=http://h/ title='http://h/'><p itemtype=http://h/ ></p http://h/>",
+            "<title><p>http://h/</titl></title><textarea></TEXTAREA/><script>http: </style </script a='>'>",
+            "<xmp><!-- </xmp><iframe></iframe><noembed></noembed><noframes></noframes>",
+            "<!-- http://h/ <p> - -- > --><!-----!><!--><!--->",
+            "<svg xmlns=http://h/><g><path d='M0 0'/><!-- a --><use href=/a></use>b</g></SVG ><svg/><title></title>",
+        ] {
+            assert_eq!(passed(page), page.len(), "{page}");
+        }
+        for tag in [
+            "<",
+            "<p",
+            "<p a",
+            "<p a='",
+            "<p a=b",
+            "</",
+            "</>",
+            "</3>",
+            "<!-- --",
+            "<!--!>",
+            "<!---!>",
+            "<!a>",
+            "<![CDATA[a]]>",
+            "<?a>",
+            "<svg>",
+            "<svg><g></svg>",
+            "<svg></g></svg>",
+            "<svg><p></svg>",
+            "<svg></p></svg>",
+            "<svg><title></title></svg>",
+            "<svg><svg></svg></svg>",
+            "<svg><path d=M0/></svg>",
+            "<svg><use href=http://h/ /></svg>",
+            "<svg><g><g><g><g><g><g><g><g></g></g></g></g></g></g></g></g></svg>",
+            "<Math>",
+            "<math></math>",
+            "<title>",
+            "<script><!-- </script>",
+            "<NOSCRIPT></noscript>",
+            "<plaintext>",
+            "<style>",
+            "<style>a</style",
+            "<style>a</styles>",
+            "<style>a{b:url(http://h/)}</style>",
+            "<img src=http://h/>",
+            "<a href=http://h/ style='a:url(http:)'>",
+            "<p a='http:' style='b:url(http:)'>",
+            "<p =a>",
+            "<p a=>",
+            "<p a= b>",
+            "<p a =b>",
+            "<p a='b'='>'>",
+            "</p a",
+        ] {
+            assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");
+        }
+        for element in ["<style>a</style>", "<svg></svg>", "<!-- -->"] {
+            assert_eq!(Skim::new(Syntax::Xml, Targets::DEFAULT, 0).pass(element.as_bytes()), 0, "{element}");
+        }
     }
 }
