@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header, request};
 use super::body::InFlight;
 use super::cookie::{Pin, Reading};
 use super::failover::Phase;
-use super::pool::{Client, Entry, Picked, Whose};
+use super::pool::{Client, Entry, Failure, Picked, Whose};
 use super::service::Shared;
 use super::{Decision, Outcome, Stickiness};
 use crate::forwarded_for::Proxied;
@@ -116,10 +116,15 @@ impl<S> Exchange<S> {
     }
 
     pub(super) fn failed(&mut self, phase: Phase) {
+        let failure = match phase {
+            Phase::Connect => Failure::Connect,
+            Phase::Sent => Failure::Sent,
+            // A member that goes in good order says so.
+            Phase::NotSent => return,
+        };
         if let Some((entry, attempt)) = &mut self.taken
-            && phase == Phase::Connect
             && !entry.settings.is_never_ejected
-            && attempt.failed(self.shared.now(), self.shared.failover.backoff)
+            && attempt.failed(failure, self.shared.now(), &self.shared.failover.ejection)
         {
             self.shared.tell();
         }
@@ -129,9 +134,9 @@ impl<S> Exchange<S> {
         let Some((entry, attempt)) = &mut self.taken else { return };
         let shared = &self.shared;
         let is_changed = if shared.failover.ejects(response.status()) && !entry.settings.is_never_ejected {
-            attempt.failed(shared.now(), shared.failover.backoff)
+            attempt.failed(Failure::Response, shared.now(), &shared.failover.ejection)
         } else {
-            !is_refusal(response) && attempt.succeeded(shared.now())
+            !is_refusal(response) && attempt.succeeded(shared.now(), &shared.failover.ejection)
         };
         if is_changed {
             shared.tell();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::BuildError;
 use super::super::service::Shared;
+use super::ejection::Quota;
 use super::state::{MemberState, State};
 use super::{Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
 
@@ -68,7 +69,7 @@ impl<S> Membership<S> {
             };
             let removed = members.entries.remove(at);
             // Whoever still reads the old snapshot does not get in.
-            removed.state.set(State::Stopped, self.shared.now(), self.shared.failover.backoff);
+            removed.state.set(State::Stopped, self.shared.now(), self.shared.failover.ejection.backoff);
             if let Some(successor) = &removed.settings.successor
                 && let Ok(gone) = Entry::gone(route, successor, &self.shared.cookie)
             {
@@ -85,7 +86,7 @@ impl<S> Membership<S> {
     /// No member has this route.
     pub fn set_state(&self, route: &str, state: State) -> Result<(), UnknownRoute> {
         let state_of = self.state_of(route)?;
-        state_of.set(state, self.shared.now(), self.shared.failover.backoff);
+        state_of.set(state, self.shared.now(), self.shared.failover.ejection.backoff);
         self.shared.tell();
         Ok(())
     }
@@ -130,7 +131,7 @@ impl<S> Membership<S> {
         let state = self.state_of(route)?;
         let now = self.shared.now();
         let until = now.saturating_add(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
-        state.drain_until(until, now, self.shared.failover.backoff);
+        state.drain_until(until, now, self.shared.failover.ejection.backoff);
         self.shared.tell();
         Ok(Drained::new(route, state, at_most))
     }
@@ -244,9 +245,14 @@ impl<S> Membership<S> {
         {
             let _one = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner);
             let snapshot = self.shared.snapshot.load_full();
-            let mut members = Members { entries: snapshot.entries().into(), gone: snapshot.gone().into() };
+            let mut members = Members {
+                entries: snapshot.entries().into(),
+                gone: snapshot.gone().into(),
+                quota: snapshot.quota.clone(),
+            };
             change(&mut members)?;
-            self.shared.snapshot.store(Arc::new(Snapshot::new(members.entries, members.gone)));
+            let Members { entries, gone, quota } = members;
+            self.shared.snapshot.store(Arc::new(Snapshot::new(entries, gone, quota)));
         }
         self.shared.tell();
         Ok(())
@@ -257,6 +263,7 @@ impl<S> Membership<S> {
 struct Members<S> {
     entries: Vec<Arc<Entry<S>>>,
     gone: Vec<Arc<Entry<S>>>,
+    quota: Arc<Quota>,
 }
 
 impl<S> Members<S> {
@@ -264,7 +271,7 @@ impl<S> Members<S> {
         let known = position(&self.entries, &member.route).and_then(|at| self.entries.get_mut(at));
         let state = match &known {
             Some(known) => known.state.clone(),
-            None => Arc::new(MemberState::joining(shared.now())),
+            None => Arc::new(MemberState::joining(shared.now(), self.quota.clone())),
         };
         let entry = Arc::new(Entry::new(member, &shared.cookie, state)?);
         self.gone.retain(|gone| gone.route != entry.route);
