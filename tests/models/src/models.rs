@@ -151,7 +151,7 @@ fn waiting_for_the_last() {
 }
 
 fn failures_at_once() {
-    let state = member();
+    let [state, other] = members(4);
     let attempts = [0, 1].map(|_| enter(&state, 0).unwrap());
     let threads =
         attempts.map(|mut attempt| thread::spawn(move || attempt.failed(Failure::Connect, 10, &AT_ONCE)));
@@ -159,6 +159,7 @@ fn failures_at_once() {
     assert_eq!(changes.iter().filter(|is_changed| **is_changed).count(), 1);
     assert_eq!(state.retry_at(), Some(1110));
     assert!(enter(&state, 1111).is_some());
+    assert!(fail(&other, 10, &AT_ONCE), "they took one place of the two");
 }
 
 fn failures_in_a_row() {

@@ -108,6 +108,12 @@ fn a_small_share_of_successes() {
     let now = state.retry_at().unwrap() + 1;
     assert!(end(None, now));
     assert_eq!([sent; 4].map(|result| end(result, now)), [false, false, false, true], "it starts anew");
+    state.set(State::Ok, now, BACKOFF);
+    assert_eq!(
+        [sent; 4].map(|result| end(result, now)),
+        [false, false, false, true],
+        "the operator means it"
+    );
 }
 
 #[test]
