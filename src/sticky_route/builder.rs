@@ -105,7 +105,7 @@ impl<S> Builder<S> {
     }
 
     /// How far a request had come, by the error of the member. Without it each error counts as [`Phase::Sent`], and no
-    /// member is ejected but for its readiness.
+    /// member is ejected for a failed connect but by [`Failover::eject_below`].
     ///
     /// For hyper-util's client it is [`Phase::of_hyper_util`](Phase#method.of_hyper_util), with the feature `client`.
     /// Another one gets the error as `S::Error`; for a boxed error downcast to the box first.

@@ -220,6 +220,7 @@ mod tests {
             .member(Member::new("a", Scripted { fails: first_fails, is_ready: false }))
             .member(Member::new("b", Scripted { fails: None, is_ready: false }))
             .cookie(cookie)
+            .failover(Failover::default().eject_after(1))
             .classify(|error| match error.downcast_ref() {
                 Some(&"refused") => Phase::Connect,
                 _ => Phase::Sent,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::BuildError;
 use super::super::observer::Change;
 use super::super::service::Shared;
+use super::ejection::Quota;
 use super::state::{MemberState, State};
 use super::{Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
 
@@ -71,7 +72,7 @@ impl<S> Membership<S> {
             };
             let removed = members.entries.remove(at);
             // Whoever still reads the old snapshot does not get in.
-            removed.state.set(State::Stopped, self.shared.now(), self.shared.failover.backoff);
+            removed.state.set(State::Stopped, self.shared.now(), self.shared.failover.ejection.backoff);
             if let Some(successor) = &removed.settings.successor
                 && let Ok(gone) = Entry::gone(route, successor, &self.shared.cookie)
             {
@@ -92,7 +93,7 @@ impl<S> Membership<S> {
     /// No member has this route.
     pub fn set_state(&self, route: &str, state: State) -> Result<(), UnknownRoute> {
         self.change_state(route, state, |of_member| {
-            of_member.set(state, self.shared.now(), self.shared.failover.backoff);
+            of_member.set(state, self.shared.now(), self.shared.failover.ejection.backoff);
         })?;
         Ok(())
     }
@@ -262,7 +263,7 @@ impl<S> Membership<S> {
             }
             let set = match order {
                 Order::State(state) => {
-                    entry.state.set(state, self.shared.now(), self.shared.failover.backoff);
+                    entry.state.set(state, self.shared.now(), self.shared.failover.ejection.backoff);
                     Some(state)
                 }
                 Order::Drain(at_most) => {
@@ -285,7 +286,7 @@ impl<S> Membership<S> {
     fn drain_state(&self, state: &MemberState, at_most: Duration) {
         let now = self.shared.now();
         let until = now.saturating_add(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
-        state.drain_until(until, now, self.shared.failover.backoff);
+        state.drain_until(until, now, self.shared.failover.ejection.backoff);
     }
 
     fn change_state(
@@ -319,9 +320,14 @@ impl<S> Membership<S> {
         change: impl FnOnce(&mut Members<S>) -> Result<T, E>,
     ) -> Result<T, E> {
         let snapshot = self.shared.snapshot.load_full();
-        let mut members = Members { entries: snapshot.entries().into(), gone: snapshot.gone().into() };
+        let mut members = Members {
+            entries: snapshot.entries().into(),
+            gone: snapshot.gone().into(),
+            quota: snapshot.quota.clone(),
+        };
         let changed = change(&mut members)?;
-        self.shared.snapshot.store(Arc::new(Snapshot::new(members.entries, members.gone)));
+        let Members { entries, gone, quota } = members;
+        self.shared.snapshot.store(Arc::new(Snapshot::new(entries, gone, quota)));
         *changes = changes.wrapping_add(1);
         drop(changes);
         self.shared.tell();
@@ -353,6 +359,7 @@ pub(in super::super) enum OrderRefused {
 struct Members<S> {
     entries: Vec<Arc<Entry<S>>>,
     gone: Vec<Arc<Entry<S>>>,
+    quota: Arc<Quota>,
 }
 
 impl<S> Members<S> {
@@ -365,7 +372,7 @@ impl<S> Members<S> {
         let known = position(&self.entries, &member.route).and_then(|at| self.entries.get_mut(at));
         let state = match &known {
             Some(known) => known.state.clone(),
-            None => Arc::new(MemberState::joining(shared.now())),
+            None => Arc::new(MemberState::joining(shared.now(), self.quota.clone())),
         };
         let entry = Arc::new(Entry::new(member, &shared.cookie, state)?);
         let route = entry.route.clone();
