@@ -5,9 +5,10 @@ use http::{HeaderValue, Response, StatusCode, header, request};
 
 use super::body::InFlight;
 use super::cookie::{Pin, Reading};
-use super::failover::Phase;
-use super::pool::{Client, Entry, Picked, Whose};
+use super::phase::Phase;
+use super::pool::{Client, Entry, Picked, Snapshot, Whose};
 use super::service::Shared;
+use super::tried::TriedRoutes;
 use super::{Decision, Outcome, Stickiness};
 use crate::forwarded_for::Proxied;
 use crate::refusal::{Caller, Refusal, RefusalKind};
@@ -21,10 +22,13 @@ pub(super) struct Exchange<S> {
     may_write: bool,
     may_insert: bool,
     is_secure: bool,
-    pub(super) is_idempotent: bool,
+    may_repeat: bool,
     client: Client,
+    caller: Caller,
     taken: Option<Picked<S>>,
     tried: Vec<Arc<Entry<S>>>,
+    /// For whoever sends the request again from outside.
+    told: Option<TriedRoutes>,
     attempts: usize,
 }
 
@@ -35,6 +39,9 @@ impl<S> Exchange<S> {
         S: Clone,
     {
         let now = shared.now();
+        if let Some(budget) = &shared.retry_budget {
+            budget.deposit(now);
+        }
         let cookie = &shared.cookie;
         let snapshot = shared.snapshot.load();
         let is_in_scope = cookie.is_in_scope(parts);
@@ -63,29 +70,58 @@ impl<S> Exchange<S> {
             may_write: is_in_scope && cookie.is_own(),
             may_insert: cookie.is_inserted_on(&parts.method),
             is_secure: proxied.is_some_and(Proxied::is_secure),
-            is_idempotent: parts.method.is_idempotent(),
+            may_repeat: shared.failover.may_repeat(parts),
             client: Client::of(proxied.and_then(Proxied::client)),
+            caller: Caller::of(parts),
             taken: None,
             tried: Vec::new(),
+            told: parts.extensions.remove(),
             attempts: 1,
         };
-        let mut picked = None;
         if let Reading::Pinned(entry, pin) = reading {
-            picked = shared.picker.take_pinned(&snapshot, &entry, now);
-            if picked.is_none()
-                && let Some(until) = shared.wait_for(&entry, now)
-            {
-                return Err(Refused::until(until, now, Outcome::Unusable));
-            }
             exchange.pinned = Some((entry, pin));
         }
-        match picked.or_else(|| exchange.pick(now)).and_then(|picked| exchange.take(picked)) {
-            Some(service) => Ok((exchange, service)),
-            None => {
-                let outcome = if exchange.pinned.is_some() { Outcome::Unusable } else { unpinned };
-                Err(Refused::until(snapshot.earliest_retry(), now, outcome))
-            }
+        exchange.pass_over_told(&snapshot);
+        let mut picked = exchange.take_pinned(&snapshot, now);
+        if picked.is_none()
+            && let Some((entry, _)) = &exchange.pinned
+            && let Some(until) = shared.wait_for(entry, now)
+        {
+            return Err(Refused::until(until, now, Outcome::Unusable));
         }
+        picked = picked.or_else(|| exchange.pick(now));
+        if picked.is_none() && !exchange.tried.is_empty() {
+            exchange.start_anew();
+            picked = exchange.take_pinned(&snapshot, now).or_else(|| exchange.pick(now));
+        }
+        match picked.and_then(|picked| exchange.take(picked)) {
+            Some(service) => Ok((exchange, service)),
+            None => Err(Refused::until(snapshot.earliest_retry(), now, exchange.outcome_without_answer())),
+        }
+    }
+
+    /// The members that an outer retry sent the request to.
+    fn pass_over_told(&mut self, snapshot: &Snapshot<S>) {
+        if let Some(told) = &self.told
+            && !self.must_stay()
+        {
+            let routes = told.routes();
+            self.tried.extend(routes.iter().filter_map(|route| snapshot.named(route.as_str())).cloned());
+        }
+    }
+
+    /// Whoever sends a request again from outside may send it to the same members.
+    fn start_anew(&mut self) {
+        self.tried.clear();
+        if let Some(told) = &self.told {
+            told.clear();
+        }
+    }
+
+    fn take_pinned(&self, snapshot: &Snapshot<S>, now: u64) -> Option<Picked<S>> {
+        let is_untried = |entry: &Entry<S>| self.tried.iter().all(|tried| tried.route != entry.route);
+        let (pinned, _) = self.pinned.as_ref().filter(|(pinned, _)| is_untried(pinned))?;
+        self.shared.picker.take_pinned(snapshot, pinned, now).filter(|(entry, _)| is_untried(entry))
     }
 
     fn pick(&self, now: u64) -> Option<Picked<S>> {
@@ -99,6 +135,9 @@ impl<S> Exchange<S> {
         S: Clone,
     {
         let service = picked.0.service.clone()?;
+        if let Some(told) = &self.told {
+            told.record(&picked.0.route);
+        }
         self.taken = Some(picked);
         Some(service)
     }
@@ -107,7 +146,7 @@ impl<S> Exchange<S> {
     pub(super) fn may_go_again(&self) -> bool {
         self.attempts < self.shared.failover.max_attempts
             && !self.must_stay()
-            && (self.is_idempotent || self.shared.classify.is_some())
+            && (self.may_repeat || self.shared.classify.is_some())
             && self.shared.snapshot.load().len() > self.attempts
     }
 
@@ -138,23 +177,37 @@ impl<S> Exchange<S> {
         }
     }
 
+    /// Whether another member may have it too, if its body is there.
+    pub(super) fn may_move(&self, phase: Phase) -> bool {
+        phase != Phase::Sent || self.may_repeat
+    }
+
     pub(super) fn is_retried(&self, status: StatusCode) -> bool {
-        self.is_idempotent && self.shared.failover.retries(status)
+        self.may_repeat && self.shared.failover.retries(status)
     }
 
     /// The next member, if there is one. Otherwise nothing changes.
-    pub(super) fn next(&mut self) -> Option<S>
+    pub(super) fn next(&mut self, phase: Phase) -> Option<S>
     where
         S: Clone,
     {
         if self.attempts >= self.shared.failover.max_attempts || self.must_stay() {
             return None;
         }
+        let shared = self.shared.clone();
+        let now = shared.now();
+        let budget = shared.retry_budget.as_ref().filter(|_| phase == Phase::Sent);
+        if budget.is_some_and(|budget| !budget.withdraw(now)) {
+            return None;
+        }
         self.tried.extend(self.taken.as_ref().map(|(entry, _)| entry.clone()));
-        let picked = self.pick(self.shared.now())?;
-        let service = self.take(picked)?;
-        self.attempts = self.attempts.saturating_add(1);
-        Some(service)
+        let service = self.pick(now).and_then(|picked| self.take(picked));
+        match (&service, budget) {
+            (Some(_), _) => self.attempts = self.attempts.saturating_add(1),
+            (None, Some(budget)) => budget.refund(now),
+            (None, None) => {}
+        }
+        service
     }
 
     /// The member answered: names it to the client where need be.
@@ -201,35 +254,72 @@ impl<S> Exchange<S> {
     }
 }
 
+impl<S> Exchange<S> {
+    /// No member became ready in time.
+    pub(super) fn busy(self) -> (Refused, Caller) {
+        let mut refused = Refused::until(None, 0, self.outcome_without_answer());
+        refused.decision.attempts = self.attempts;
+        (refused, self.caller)
+    }
+
+    /// The last member did not answer in time.
+    pub(super) fn timed_out(self) -> (Refused, Caller) {
+        let caller = self.caller;
+        let refused =
+            Refused { kind: RefusalKind::MemberTimedOut, retry_after: None, decision: self.unanswered() };
+        (refused, caller)
+    }
+
+    /// Of a request that a member failed.
+    pub(super) fn unanswered(self) -> Decision {
+        let outcome = match (&self.pinned, &self.taken) {
+            (Some((pinned, pin)), Some((entry, _))) if pinned.route == entry.route && pin.is_current => {
+                Outcome::Hit
+            }
+            _ => self.outcome_without_answer(),
+        };
+        let route = self.taken.map(|(entry, _)| entry.route.clone());
+        Decision { route, outcome, attempts: self.attempts }
+    }
+
+    fn outcome_without_answer(&self) -> Outcome {
+        if self.pinned.is_some() { Outcome::Unusable } else { self.unpinned }
+    }
+}
+
 /// A layer around the member refused: this tells nothing about the member.
 fn is_refusal<R>(response: &Response<R>) -> bool {
     response.extensions().get::<Refusal>().is_some()
 }
 
-/// A request that no member gets.
+/// What no member answers.
 pub(super) struct Refused {
-    retry_after: u64,
-    outcome: Outcome,
+    kind: RefusalKind,
+    retry_after: Option<u64>,
+    decision: Decision,
 }
 
 impl Refused {
-    /// Where nobody knows when, a few seconds.
+    /// No member gets it. Where nobody knows when, a few seconds.
     fn until(until: Option<u64>, now: u64, outcome: Outcome) -> Self {
         let wait =
             until.map_or(Duration::from_secs(5), |until| Duration::from_millis(until.saturating_sub(now)));
-        Self { retry_after: wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1), outcome }
+        let wait = wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1);
+        let decision = Decision { route: None, outcome, attempts: 0 };
+        Self { kind: RefusalKind::NoMember, retry_after: Some(wait), decision }
     }
 
     pub(super) fn into_response<R>(self, caller: Caller) -> Response<InFlight<R>> {
-        let mut response = Refusal::from(RefusalKind::NoMember)
-            .with_header(header::RETRY_AFTER, HeaderValue::from(self.retry_after))
-            .into_response::<R>(caller)
-            .map(|_| InFlight::empty());
+        let mut refusal = Refusal::from(self.kind);
+        if let Some(seconds) = self.retry_after {
+            refusal = refusal.with_header(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        let mut response = refusal.into_response::<R>(caller).map(|_| InFlight::empty());
         if caller == Caller::Http {
             response.headers_mut().remove(header::CONTENT_TYPE);
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        response.extensions_mut().insert(Decision { route: None, outcome: self.outcome, attempts: 0 });
+        response.extensions_mut().insert(self.decision);
         response
     }
 }

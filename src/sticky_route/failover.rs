@@ -1,21 +1,64 @@
-#[cfg(feature = "client")]
-use std::any::Any;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{StatusCode, request};
 
 use super::pool::Backoff;
+use super::retry_budget::Allowance;
 
 /// What happens when a member fails.
 ///
-/// Another member gets the request, if the body came home unread and
+/// Another member gets the request, if its body came home and
 ///
-/// - the member was not ready, could not be reached, or did not get the request ([`Phase::Connect`],
-///   [`Phase::NotSent`]): whatever the method;
-/// - or the request was sent, no response came, and the method is idempotent (RFC 9110, section 9.2.2);
-/// - never once a response began, but for the statuses of [`retry_on_status`](Self::retry_on_status).
+/// - the member was not ready, not ready [in time](Self::acquire_timeout), could not be reached, or did not get the request
+///   ([`Phase::Connect`], [`Phase::NotSent`]): whatever the method;
+/// - or the request was sent, no response came, [in time](Self::head_timeout) or at all, and the method is idempotent
+///   (RFC 9110, section 9.2.2) or the client says that the request may come twice
+///   ([`trust_idempotency_key`](Self::trust_idempotency_key)); and there is [`retry_budget`](Self::retry_budget) for it;
+/// - never once a response began, but for the statuses of [`retry_on_status`](Self::retry_on_status), for which the same
+///   holds.
 ///
-/// A member that was not ready or could not be reached is ejected for a while.
+/// A body comes home that no member read; one that was read comes with [`replay`](Self::replay). No member gets a request
+/// twice. A member that failed to become ready or could not be reached is ejected for a while.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use http::{Request, Response};
+/// use http_body_util::BodyExt;
+/// use tower::{ServiceExt, service_fn};
+/// use tower_proxied::sticky_route::{Decision, Failover, Member, RequestBody, RouteCookie, StickyRoute};
+///
+/// // http-1 reads all of it, and dies then.
+/// let member = |route: &'static str| {
+///     let service = service_fn(move |request: Request<RequestBody<String>>| async move {
+///         let text = request.into_body().collect().await.expect("a String").to_bytes();
+///         if route == "http-1" { Err(std::io::Error::other("reset")) } else { Ok(Response::new(text)) }
+///     });
+///     Member::new(route, service)
+/// };
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let failover = Failover::default()
+///     .replay(64 * 1024)
+///     .retry_budget(20, 10)
+///     .acquire_timeout(Duration::from_secs(1))
+///     .head_timeout(Duration::from_secs(30));
+/// let sticky = StickyRoute::builder("shop")
+///     .member(member("http-1"))
+///     .member(member("http-2"))
+///     .cookie(RouteCookie::plain())
+///     .failover(failover)
+///     .build()?;
+/// let put = Request::put("/").header("cookie", "shop-route=http-1").body("page".to_owned())?;
+/// let response = sticky.oneshot(put).await?;
+/// let decision = response.extensions().get::<Decision>().expect("each response has one");
+/// assert_eq!(decision.to_string(), "route=http-2 outcome=repinned attempts=2");
+/// assert_eq!(response.into_body().collect().await?.to_bytes(), "page");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Failover {
@@ -24,6 +67,11 @@ pub struct Failover {
     retry_on: Vec<StatusCode>,
     eject_on: Vec<StatusCode>,
     pub(super) keeps_pin: bool,
+    pub(super) replay: Option<usize>,
+    pub(super) trusts_idempotency_key: bool,
+    pub(super) budget: Option<Allowance>,
+    pub(super) acquire_timeout: Option<Duration>,
+    pub(super) head_timeout: Option<Duration>,
 }
 
 impl Default for Failover {
@@ -34,6 +82,11 @@ impl Default for Failover {
             retry_on: Vec::new(),
             eject_on: Vec::new(),
             keeps_pin: false,
+            replay: None,
+            trusts_idempotency_key: false,
+            budget: None,
+            acquire_timeout: None,
+            head_timeout: None,
         }
     }
 }
@@ -45,6 +98,55 @@ impl Failover {
         self
     }
 
+    /// Logs what a member reads of a body, trailers too, up to so many bytes, so that the next member gets the same bytes,
+    /// and then the rest from the client. Of a body that is longer, or was read in more than 1024 frames, or failed,
+    /// nothing is logged any more, and the request stays with its member. Not at all unless said.
+    ///
+    /// Data are not copied, but what they were read into stays in memory meanwhile. Only data that are
+    /// [`Bytes`](bytes::Bytes) are logged: those of hyper, axum and tonic are. Where a member is done before whoever reads
+    /// the body for it lets go, as a task of hyper, the next member waits for that, up to a second; that takes tokio's timer.
+    pub fn replay(mut self, at_most: usize) -> Self {
+        self.replay = Some(at_most);
+        self
+    }
+
+    /// A request with an `Idempotency-Key` may be sent twice, whatever its method (IETF draft
+    /// idempotency-key-header): say so where the application heeds the key. Otherwise it would do things twice.
+    pub fn trust_idempotency_key(mut self) -> Self {
+        self.trusts_idempotency_key = true;
+        self
+    }
+
+    /// How many requests may go to another member after they were sent: `percent` of the pool's requests, and `per_second`
+    /// more. What is not used is kept, up to ten seconds of `per_second`, or ten where that is more. Beyond it the failure
+    /// is handed on, so that members that are overloaded do not get each request twice. No bound unless said.
+    ///
+    /// Requests that were never sent are not counted: a move costs no member anything, and where a member is gone none is
+    /// to be lost.
+    pub fn retry_budget(mut self, percent: u32, per_second: u32) -> Self {
+        self.budget = Some(Allowance { percent, per_second });
+        self
+    }
+
+    /// How long a member may take to become ready; then another one gets the request. Where there is none, 503 with
+    /// `Retry-After` ([`RefusalKind::NoMember`](crate::RefusalKind)). The member is not ejected: it is busy rather than
+    /// dead. No bound unless said. It takes tokio's timer where a member is not ready at once.
+    pub fn acquire_timeout(mut self, at_most: Duration) -> Self {
+        self.acquire_timeout = Some(at_most);
+        self
+    }
+
+    /// How long a member may keep silent, from its call or the last it read of the body, until the head of its response.
+    /// Then it is called off, and another one gets the request, if it may; else 504
+    /// ([`RefusalKind::MemberTimedOut`](crate::RefusalKind)). While the member waits for the client to send more, time
+    /// does not count. No bound unless said. It takes tokio's timer.
+    ///
+    /// Long polling needs a longer one. What comes after the head is not bounded.
+    pub fn head_timeout(mut self, at_most: Duration) -> Self {
+        self.head_timeout = Some(at_most);
+        self
+    }
+
     /// How long a member that failed is left alone; with each failure in a row twice as long, up to `at_most`.
     /// 1 second and 60 seconds unless said.
     pub fn eject_for(mut self, first: Duration, at_most: Duration) -> Self {
@@ -52,9 +154,13 @@ impl Failover {
         self
     }
 
-    /// A response of this status goes to another member, if the request may. None unless said.
+    /// A response of this status goes to another member, if the request may be sent twice. None unless said.
+    ///
+    /// 1xx is nothing that could be taken back, and 425 is for the client (RFC 8470, section 5.2): they are passed on
+    /// although they stand here.
     pub fn retry_on_status<I: IntoIterator<Item = StatusCode>>(mut self, statuses: I) -> Self {
-        self.retry_on.extend(statuses);
+        let is_final = |status: &StatusCode| !status.is_informational() && *status != StatusCode::TOO_EARLY;
+        self.retry_on.extend(statuses.into_iter().filter(is_final));
         self
     }
 
@@ -69,6 +175,13 @@ impl Failover {
     pub fn keep_pin(mut self) -> Self {
         self.keeps_pin = true;
         self
+    }
+
+    /// Whether two members may get the request.
+    pub(super) fn may_repeat(&self, parts: &request::Parts) -> bool {
+        parts.method.is_idempotent()
+            || (self.trusts_idempotency_key
+                && parts.headers.get("idempotency-key").is_some_and(|key| !key.is_empty()))
     }
 
     pub(super) fn retries(&self, status: StatusCode) -> bool {
@@ -86,41 +199,5 @@ impl Failover {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         ) || self.retries(status)
             || self.ejects(status)
-    }
-}
-
-/// How far a request had come when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Phase {
-    /// The member could not be reached.
-    Connect,
-    /// The member was reached and did not take the request (HTTP/2: `REFUSED_STREAM`, or `GOAWAY` before it).
-    NotSent,
-    /// The member may have got some or all of it.
-    Sent,
-}
-
-#[cfg(feature = "client")]
-impl Phase {
-    /// The phase of an error of hyper-util's legacy client, or of a boxed error with one among its sources: a classifier
-    /// for [`Builder::classify`](super::Builder::classify).
-    pub fn of_hyper_util(error: &dyn Any) -> Self {
-        use hyper_util::client::legacy::Error;
-
-        type Boxed = Box<dyn std::error::Error + Send + Sync>;
-
-        if let Some(error) = error.downcast_ref::<Error>() {
-            return if error.is_connect() { Self::Connect } else { Self::Sent };
-        }
-        let mut source =
-            error.downcast_ref::<Boxed>().map(|error| -> &(dyn std::error::Error + 'static) { &**error });
-        while let Some(error) = source {
-            match error.downcast_ref::<Error>() {
-                Some(error) if error.is_connect() => return Self::Connect,
-                _ => source = error.source(),
-            }
-        }
-        Self::Sent
     }
 }

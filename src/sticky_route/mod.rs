@@ -175,11 +175,17 @@ mod cookie;
 mod exchange;
 mod failover;
 mod future;
+mod home;
+mod phase;
 mod pool;
+mod replay;
+mod retry_budget;
 mod route_cookie;
 mod route_suffix;
 mod service;
+mod timer;
 mod token;
+mod tried;
 
 use std::fmt;
 
@@ -187,8 +193,9 @@ pub use self::attributes::{SameSite, Secure};
 pub use self::body::{InFlight, RequestBody};
 use self::builder::Problem;
 pub use self::builder::{BuildError, Builder, Stickiness};
-pub use self::failover::{Failover, Phase};
+pub use self::failover::Failover;
 pub use self::future::ResponseFuture;
+pub use self::phase::Phase;
 #[cfg(feature = "tower")]
 pub use self::pool::DriveError;
 pub use self::pool::{
@@ -197,6 +204,7 @@ pub use self::pool::{
 pub use self::route_cookie::RouteCookie;
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
 pub use self::service::StickyRoute;
+pub use self::tried::TriedRoutes;
 
 /// What became of a request, in the extensions of the response: for logs, and for outer layers. An error of a member has
 /// none.

@@ -13,9 +13,11 @@ use super::Stickiness;
 use super::body::{InFlight, RequestBody};
 use super::cookie::Cookie;
 use super::exchange::Exchange;
-use super::failover::{Failover, Phase};
+use super::failover::Failover;
 use super::future::ResponseFuture;
+use super::phase::Phase;
 use super::pool::{Entry, Membership, Picker, Snapshot};
+use super::retry_budget::RetryBudget;
 use crate::errors_to_502::ErrorsTo502;
 use crate::refusal::Caller;
 
@@ -62,7 +64,7 @@ where
 {
     type Response = Response<InFlight<R>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, S::Future, B>;
+    type Future = ResponseFuture<S, S::Future, B, S::Error>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -90,6 +92,7 @@ pub(super) struct Shared<S> {
     pub(super) cookie: Cookie,
     pub(super) stickiness: Stickiness,
     pub(super) failover: Failover,
+    pub(super) retry_budget: Option<RetryBudget>,
     pub(super) classify: Option<fn(&dyn Any) -> Phase>,
     pub(super) clock: Clock,
 }
