@@ -186,6 +186,7 @@ mod service;
 mod timer;
 mod token;
 mod tried;
+mod unanswered;
 
 use std::fmt;
 
@@ -205,9 +206,10 @@ pub use self::route_cookie::RouteCookie;
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
 pub use self::service::StickyRoute;
 pub use self::tried::TriedRoutes;
+pub use self::unanswered::{DecidedErrors, DecidedFuture, Unanswered};
 
 /// What became of a request, in the extensions of the response: for logs, and for outer layers. An error of a member has
-/// none.
+/// none, but for [`Unanswered`]; the 502 of [`StickyRoute::errors_to_502`] has.
 ///
 /// Its text is `route=http-1 outcome=hit attempts=1`, with `route=-` where there is no member. It holds no token of a
 /// cookie.
@@ -219,7 +221,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The member that answered. `None` where the pool refused the request.
+    /// The member that answered, or failed as the last one. `None` where no member was to have the request.
     pub fn route(&self) -> Option<&Route> {
         self.route.as_ref()
     }
@@ -229,7 +231,7 @@ impl Decision {
         self.outcome
     }
 
-    /// How many members got the request, or were to get it.
+    /// How many members got the request, or were to get it. What outer layers sent before is not counted.
     pub fn attempts(&self) -> usize {
         self.attempts
     }

@@ -18,6 +18,7 @@ use super::future::ResponseFuture;
 use super::phase::Phase;
 use super::pool::{Entry, Membership, Picker, Snapshot};
 use super::retry_budget::RetryBudget;
+use super::unanswered::DecidedErrors;
 use crate::errors_to_502::ErrorsTo502;
 use crate::refusal::Caller;
 
@@ -39,9 +40,10 @@ impl<S> StickyRoute<S> {
         Membership::new(self.shared.clone())
     }
 
-    /// Answers 502 where no member could, so that the error is `Infallible`, as axum wants it.
-    pub fn errors_to_502(self) -> ErrorsTo502<Self> {
-        ErrorsTo502::new(self)
+    /// Answers 502 where no member could, so that the error is `Infallible`, as axum wants it. The answer has its
+    /// [`Decision`](super::Decision).
+    pub fn errors_to_502(self) -> ErrorsTo502<DecidedErrors<S>> {
+        ErrorsTo502::new(DecidedErrors::new(self))
     }
 }
 

@@ -1,0 +1,107 @@
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{Decision, InFlight, RequestBody, ResponseFuture, StickyRoute};
+
+/// A [`StickyRoute`] whose errors tell the [`Decision`], as [`Unanswered`]: what
+/// [`StickyRoute::errors_to_502`] answers for.
+#[derive(Debug)]
+#[must_use]
+pub struct DecidedErrors<S> {
+    inner: StickyRoute<S>,
+}
+
+impl<S> DecidedErrors<S> {
+    pub(super) fn new(inner: StickyRoute<S>) -> Self {
+        Self { inner }
+    }
+
+    /// The service within.
+    pub fn get_ref(&self) -> &StickyRoute<S> {
+        &self.inner
+    }
+}
+
+impl<S> Clone for DecidedErrors<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for DecidedErrors<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    S::Error: Into<Box<dyn Error + Send + Sync>> + 'static,
+{
+    type Response = Response<InFlight<R>>;
+    type Error = Unanswered;
+    type Future = DecidedFuture<ResponseFuture<S, S::Future, B, S::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unanswered>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        DecidedFuture { inner: self.inner.call(request) }
+    }
+}
+
+pin_project! {
+    /// Response future of [`DecidedErrors`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct DecidedFuture<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<S, B, R> Future for DecidedFuture<ResponseFuture<S, S::Future, B, S::Error>>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    S::Error: Into<Box<dyn Error + Send + Sync>> + 'static,
+{
+    type Output = Result<Response<InFlight<R>>, Unanswered>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = self.project().inner.poll_decided(cx);
+        answer.map_err(|(error, decision)| Unanswered { error: error.into(), decision })
+    }
+}
+
+/// The error of a member, and what became of the request. Its text and sources are those of the error.
+#[derive(Debug)]
+pub struct Unanswered {
+    error: Box<dyn Error + Send + Sync>,
+    decision: Decision,
+}
+
+impl Unanswered {
+    /// The last member that was to answer, and the number of them.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// The error.
+    pub fn into_inner(self) -> Box<dyn Error + Send + Sync> {
+        self.error
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for Unanswered {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
