@@ -78,6 +78,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
+        if this.unread.as_ref().is_some_and(Body::is_end_stream) {
+            return Poll::Ready(None);
+        }
         if let Some(body) = this.unread.take() {
             match *this.replay {
                 Some(cap) if LoggedBody::may_fit(&body, cap) => {
@@ -214,6 +217,14 @@ mod tests {
             assert_eq!(returned(&home).unwrap().collect().await.unwrap().to_bytes(), "page");
             assert!(returned(&home).is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn an_empty_body_comes_home_although_it_was_read() {
+        let (mut body, home) = sent(Full::<Bytes>::default(), None);
+        assert!(body.frame().await.is_none());
+        drop(body);
+        assert!(returned(&home).is_some());
     }
 
     #[tokio::test]
