@@ -395,13 +395,18 @@ async fn by_phase_method_and_body() {
 #[tokio::test(start_paused = true)]
 async fn a_key_alone_says_nothing() {
     let first = Does { then: Then::Fails(Phase::Sent), ..ANSWERS };
-    for (failover, key) in [
-        (Failover::default().replay(9), "\"1\""),
-        (Failover::default().replay(9).trust_idempotency_key(), ""),
-    ] {
+    let failover = || Failover::default().replay(9);
+    let keys: [(Failover, &[&str]); 3] = [
+        (failover(), &["\"1\""]),
+        (failover().trust_idempotency_key(), &[""]),
+        (failover().trust_idempotency_key(), &["\"1\"", "\"2\""]),
+    ];
+    for (failover, keys) in keys {
         let pool = pool(&[first, ANSWERS], failover);
         let mut request = request("POST", [data("order")]);
-        request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        for key in keys {
+            request.headers_mut().append("idempotency-key", key.parse().unwrap());
+        }
         pool.send(request).await.unwrap_err();
         assert_eq!(pool.routes(), ["a"]);
     }

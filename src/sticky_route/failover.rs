@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use http::{StatusCode, request};
+use http::{HeaderName, StatusCode, request};
 
 use super::pool::Backoff;
 use super::retry_budget::Allowance;
+use crate::wire::list::only_line;
 
 /// What happens when a member fails.
 ///
@@ -110,7 +111,7 @@ impl Failover {
         self
     }
 
-    /// A request with an `Idempotency-Key` may be sent twice, whatever its method (IETF draft
+    /// A request with an `Idempotency-Key`, and no more than one, may be sent twice, whatever its method (IETF draft
     /// idempotency-key-header): say so where the application heeds the key. Otherwise it would do things twice.
     pub fn trust_idempotency_key(mut self) -> Self {
         self.trusts_idempotency_key = true;
@@ -179,9 +180,9 @@ impl Failover {
 
     /// Whether two members may get the request.
     pub(super) fn may_repeat(&self, parts: &request::Parts) -> bool {
-        parts.method.is_idempotent()
-            || (self.trusts_idempotency_key
-                && parts.headers.get("idempotency-key").is_some_and(|key| !key.is_empty()))
+        let has_key =
+            || matches!(only_line(&parts.headers, &IDEMPOTENCY_KEY), Ok(Some(key)) if !key.is_empty());
+        parts.method.is_idempotent() || (self.trusts_idempotency_key && has_key())
     }
 
     pub(super) fn retries(&self, status: StatusCode) -> bool {
@@ -201,3 +202,5 @@ impl Failover {
             || self.ejects(status)
     }
 }
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -19,15 +19,18 @@
 //!    is [`State::Ok`], of any weight, and not [full](Member::max_in_flight); spares in place of those that take nothing;
 //!    standby members where there is neither. Where all are ejected one is tried anyway, of a pinned client its own.
 //! 6. No member: 503 with `Retry-After`, no body, and no cookie ([`RefusalKind::NoMember`](crate::RefusalKind)).
-//! 7. A clone of the member is driven to readiness and called. If it fails, another one gets the request where
-//!    [`Failover`] allows it: at most two in all, unless said.
+//! 7. A clone of the member is driven to readiness and called. If it fails, or is late, another one gets the request where
+//!    [`Failover`] allows it: at most two in all, unless said, and none twice. What was never sent may always move; what
+//!    was sent only where it may come twice, and its body is there: unread, or logged with [`Failover::replay`]. Members
+//!    that an outer retry met already ([`TriedRoutes`]) are passed over.
 //! 8. A cookie of its own names exactly the member that answered. It is set where the client has none, or another one;
 //!    on a hit only to renew its dates, and not with a 502, 503 or 504 of the member or the refusal of a layer around it.
 //!    With it goes `Cache-Control: private`, in `CDN-Cache-Control` and its like (RFC 9213) too where the member sets one.
 //! 9. A member's `Set-Cookie` of that name is taken out. `Secure` follows [`Proxied::is_secure`](crate::Proxied).
 //! 10. The response's extensions get a [`Decision`].
 //!
-//! The error type is the member's own: what no other member could mend is handed on.
+//! The error type is the member's own: what no other member could mend is handed on. A member that does not answer within
+//! [`Failover::head_timeout`] is answered for with 504 ([`RefusalKind::MemberTimedOut`](crate::RefusalKind)).
 //!
 //! # Cost
 //!
@@ -37,14 +40,18 @@
 //! one look at each member. A change of members builds all maps anew. Tokens are made when a member is added;
 //! [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's head is
 //! cloned where a second member could get it: keep what stands in the extensions cheap to clone. Nothing of a body is
-//! buffered.
+//! buffered but with [`Failover::replay`]: then one allocation for each body that is read, and its log. A timeout is one
+//! allocation where a member is not done at once, and a lock for each frame of the body; the budget one atomic word.
 //!
 //! # Deployment caveats
 //!
 //! Only [`RouteCookie::opaque`] keeps clients from choosing their member. Give each pool its own name. An outer retry layer
-//! sends the same cookie to the same member again: leave retries to [`Failover`]. Without a [classifier](Builder::classify)
-//! no failed connect is known as one: [`Phase::of_hyper_util`](Phase#method.of_hyper_util) is the one for hyper-util's
-//! client (feature `client`). A member that is never ready holds its requests for ever: give it a timeout.
+//! sends the same cookie to the same member again: leave retries to [`Failover`], or give the request [`TriedRoutes`], where
+//! the recipe for tower's `Retry` stands. Without a [classifier](Builder::classify) no failed connect is known as one:
+//! [`Phase::of_hyper_util`](Phase#method.of_hyper_util) is the one for hyper-util's client (feature `client`, and
+//! `client-http2` for HTTP/2), [`Phase::of_tonic`](Phase#method.of_tonic) the one for tonic's Channel (feature `tonic`). A
+//! member that is never ready, or accepts and never answers, holds its requests for ever: give
+//! [`Failover::acquire_timeout`] and [`Failover::head_timeout`].
 //!
 //! # Example
 //!

@@ -90,8 +90,9 @@ fn is_refused_stream(_: &(dyn Error + 'static)) -> bool {
 
 #[cfg(any(feature = "client", feature = "tonic"))]
 fn boxed(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
-    let error: &Box<dyn Error + Send + Sync> = error.downcast_ref()?;
-    Some(&**error)
+    type Boxed = Box<dyn Error + Send + Sync>;
+
+    error.downcast_ref::<Boxed>().map(|error| -> &(dyn Error + 'static) { &**error })
 }
 
 /// The error, and what caused it.

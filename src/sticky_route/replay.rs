@@ -26,6 +26,8 @@ enum Logged {
     Trailers(HeaderMap),
 }
 
+type FrameOf<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
+
 /// Many small frames cost more than their bytes.
 const MOST_FRAMES: usize = 1024;
 
@@ -70,10 +72,7 @@ where
         usize::try_from(body.size_hint().lower()).is_ok_and(|size| size <= cap)
     }
 
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameOf<B>>> {
         if let Some(frame) = self.log.get(self.at).and_then(Logged::frame) {
             self.at = self.at.saturating_add(1);
             return Poll::Ready(Some(Ok(frame)));
