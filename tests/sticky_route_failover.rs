@@ -16,8 +16,8 @@ use tower::retry::{Policy, RetryLayer};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_proxied::errors_to_502::MemberError;
 use tower_proxied::sticky_route::{
-    Builder, Decision, Failover, Member, Phase, RequestBody, Route, RouteCookie, State, Stickiness,
-    StickyRoute, TriedRoutes,
+    Builder, Decision, Failover, InFlightUpgrade, Member, Phase, RequestBody, Route, RouteCookie, State,
+    Stickiness, StickyRoute, TriedRoutes,
 };
 use tower_proxied::{Refusal, RefusalKind};
 
@@ -242,7 +242,10 @@ fn pool_with(
 impl Pool {
     async fn send(&self, request: Request<Steps>) -> Result<Response<()>, Failed> {
         let answer = self.sticky.clone().oneshot(request).await;
-        let answer = answer.map(|response| response.map(drop));
+        let answer = answer.map(|mut response| {
+            response.extensions_mut().remove::<InFlightUpgrade>();
+            response.map(drop)
+        });
         assert_eq!(self.in_flight(), 0);
         answer
     }
@@ -439,7 +442,7 @@ async fn members_that_keep_silent() {
     let response = pool(&[silent, silent], failover()).send(request("GET", [])).await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 20);
     assert_eq!(refusal(&response), Some(RefusalKind::MemberTimedOut));
-    assert_eq!(decision(&response), "route=b outcome=unusable attempts=2");
+    assert_eq!(decision(&response), "route=b outcome=detour attempts=2");
 
     let mut grpc = request("POST", []);
     grpc.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
@@ -659,7 +662,7 @@ async fn a_502_tells_its_decision() {
     let unready = Does { ready: Ready::Fails, ..ANSWERS };
     for (does, method, expected) in [
         ([fails, ANSWERS], "POST", "route=a outcome=hit attempts=1"),
-        ([unready, unready], "POST", "route=b outcome=unusable attempts=2"),
+        ([unready, unready], "POST", "route=b outcome=detour attempts=2"),
     ] {
         let pool = pool(&does, Failover::default());
         let Ok(response) = pool.sticky.clone().errors_to_502().oneshot(request(method, [data("x")])).await;

@@ -3,10 +3,12 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header, request};
 
-use super::body::InFlight;
+use super::body::{InFlight, InFlightUpgrade};
 use super::cookie::{Pin, Reading};
+use super::observer::{Change, End, Failure, Report};
 use super::phase::Phase;
 use super::pool::{Client, Entry, Picked, Snapshot, Whose};
+use super::reach::Reach;
 use super::service::Shared;
 use super::tried::TriedRoutes;
 use super::{Decision, Outcome, Stickiness};
@@ -14,9 +16,10 @@ use crate::forwarded_for::Proxied;
 use crate::refusal::{Caller, Refusal, RefusalKind};
 
 /// One request on its way to members.
-pub(super) struct Exchange<S> {
-    pub(super) shared: Arc<Shared<S>>,
-    pinned: Option<(Arc<Entry<S>>, Pin)>,
+pub(super) struct Exchange<M, R> {
+    pub(super) shared: Arc<Shared<M>>,
+    reach: R,
+    pinned: Option<(Arc<Entry<M>>, Pin)>,
     /// Of a request without a pin.
     unpinned: Outcome,
     may_write: bool,
@@ -25,19 +28,45 @@ pub(super) struct Exchange<S> {
     may_repeat: bool,
     client: Client,
     caller: Caller,
-    taken: Option<Picked<S>>,
-    tried: Vec<Arc<Entry<S>>>,
+    taken: Option<Picked<M>>,
+    tried: Vec<Arc<Entry<M>>>,
     /// For whoever sends the request again from outside.
     told: Option<TriedRoutes>,
     attempts: usize,
+    /// Where somebody wants it.
+    report: Option<Box<Report<M>>>,
 }
 
-impl<S> Exchange<S> {
+impl<M, R: Reach<M>> Exchange<M, R> {
     /// Reads the pin, takes it out of the request, and picks the first member.
-    pub(super) fn begin(shared: &Arc<Shared<S>>, parts: &mut request::Parts) -> Result<(Self, S), Refused>
-    where
-        S: Clone,
-    {
+    pub(super) fn begin(
+        shared: &Arc<Shared<M>>,
+        reach: &R,
+        parts: &mut request::Parts,
+    ) -> Result<(Self, R::Service), Refused> {
+        let since = shared.reporter.is_observed().then(|| shared.clock.instant());
+        match Self::pick_first(shared, reach, parts) {
+            Ok((mut exchange, service)) => {
+                exchange.report =
+                    since.and_then(|since| Some(Box::new(Report::new(shared, since, exchange.decision()?))));
+                Ok((exchange, service))
+            }
+            Err(refused) => {
+                #[cfg(feature = "tracing")]
+                shared.reporter.refused(refused.decision.outcome);
+                if let Some(since) = since {
+                    Report::new(shared, since, refused.decision.clone()).close(End::Refused);
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    fn pick_first(
+        shared: &Arc<Shared<M>>,
+        reach: &R,
+        parts: &mut request::Parts,
+    ) -> Result<(Self, R::Service), Refused> {
         let now = shared.now();
         if let Some(budget) = &shared.retry_budget {
             budget.deposit(now);
@@ -65,6 +94,7 @@ impl<S> Exchange<S> {
         let proxied = parts.extensions.get::<Proxied>();
         let mut exchange = Self {
             shared: shared.clone(),
+            reach: reach.clone(),
             pinned: None,
             unpinned,
             may_write: is_in_scope && cookie.is_own(),
@@ -77,6 +107,7 @@ impl<S> Exchange<S> {
             tried: Vec::new(),
             told: parts.extensions.remove(),
             attempts: 1,
+            report: None,
         };
         if let Reading::Pinned(entry, pin) = reading {
             exchange.pinned = Some((entry, pin));
@@ -96,12 +127,12 @@ impl<S> Exchange<S> {
         }
         match picked.and_then(|picked| exchange.take(picked)) {
             Some(service) => Ok((exchange, service)),
-            None => Err(Refused::until(snapshot.earliest_retry(), now, exchange.outcome_without_answer())),
+            None => Err(Refused::until(snapshot.earliest_retry(), now, exchange.outcome_of_refusal())),
         }
     }
 
     /// The members that an outer retry sent the request to.
-    fn pass_over_told(&mut self, snapshot: &Snapshot<S>) {
+    fn pass_over_told(&mut self, snapshot: &Snapshot<M>) {
         if let Some(told) = &self.told
             && !self.must_stay()
         {
@@ -118,23 +149,20 @@ impl<S> Exchange<S> {
         }
     }
 
-    fn take_pinned(&self, snapshot: &Snapshot<S>, now: u64) -> Option<Picked<S>> {
-        let is_untried = |entry: &Entry<S>| self.tried.iter().all(|tried| tried.route != entry.route);
+    fn take_pinned(&self, snapshot: &Snapshot<M>, now: u64) -> Option<Picked<M>> {
+        let is_untried = |entry: &Entry<M>| self.tried.iter().all(|tried| tried.route != entry.route);
         let (pinned, _) = self.pinned.as_ref().filter(|(pinned, _)| is_untried(pinned))?;
         self.shared.picker.take_pinned(snapshot, pinned, now).filter(|(entry, _)| is_untried(entry))
     }
 
-    fn pick(&self, now: u64) -> Option<Picked<S>> {
+    fn pick(&self, now: u64) -> Option<Picked<M>> {
         let pinned = self.pinned.as_ref().map(|(entry, _)| entry);
         let shared = &self.shared;
         shared.picker.pick(&shared.snapshot.load(), pinned, &self.tried, self.client, now)
     }
 
-    fn take(&mut self, picked: Picked<S>) -> Option<S>
-    where
-        S: Clone,
-    {
-        let service = picked.0.service.clone()?;
+    fn take(&mut self, picked: Picked<M>) -> Option<R::Service> {
+        let service = self.reach.service(picked.0.service.as_ref()?);
         if let Some(told) = &self.told {
             told.record(&picked.0.route);
         }
@@ -154,26 +182,85 @@ impl<S> Exchange<S> {
         self.pinned.is_some() && self.shared.stickiness != Stickiness::Soft
     }
 
-    pub(super) fn failed(&mut self, phase: Phase) {
-        if let Some((entry, attempt)) = &mut self.taken
-            && phase == Phase::Connect
-            && !entry.settings.is_never_ejected
-            && attempt.failed(self.shared.now(), self.shared.failover.backoff)
-        {
-            self.shared.tell();
+    /// What is decided so far.
+    pub(super) fn decision(&self) -> Option<Decision> {
+        let (entry, _) = self.taken.as_ref()?;
+        let outcome = match &self.pinned {
+            None => self.unpinned,
+            Some((pinned, pin)) if pinned.route == entry.route => hit(*pin),
+            Some(_) => Outcome::Detour,
+        };
+        Some(Decision { route: Some(entry.route.clone()), outcome, attempts: self.attempts })
+    }
+
+    /// The error of the last member is handed on, with what was decided.
+    pub(super) fn gave_up(mut self) -> Decision {
+        self.close(End::Failed);
+        self.last_decision()
+    }
+
+    /// No member became ready in time.
+    pub(super) fn busy(mut self) -> (Refused, Caller) {
+        self.close(End::Refused);
+        let mut refused = Refused::until(None, 0, self.outcome_of_refusal());
+        refused.decision.attempts = self.attempts;
+        (refused, self.caller)
+    }
+
+    /// The last member did not answer in time.
+    pub(super) fn timed_out(mut self) -> (Refused, Caller) {
+        self.close(End::TimedOut);
+        let decision = self.last_decision();
+        (Refused { kind: RefusalKind::MemberTimedOut, retry_after: None, decision }, self.caller)
+    }
+
+    fn last_decision(&self) -> Decision {
+        let (outcome, attempts) = (self.outcome_of_refusal(), self.attempts);
+        self.decision().unwrap_or(Decision { route: None, outcome, attempts })
+    }
+
+    fn close(&mut self, end: End) {
+        if let Some(report) = self.report.take() {
+            report.close(end);
         }
     }
 
-    pub(super) fn answered<R>(&mut self, response: &Response<R>) {
+    fn outcome_of_refusal(&self) -> Outcome {
+        if self.pinned.is_some() { Outcome::Unusable } else { self.unpinned }
+    }
+
+    /// The member is called off. It may be busy alone: that ejects nobody.
+    pub(super) fn called_off(&self, failure: Failure) {
+        if let Some((entry, _)) = &self.taken {
+            self.shared.reporter.member_failed(&entry.route, self.attempts, failure);
+        }
+    }
+
+    pub(super) fn failed(&mut self, phase: Phase) {
+        let Some((entry, attempt)) = &mut self.taken else { return };
+        self.shared.reporter.member_failed(&entry.route, self.attempts, Failure::Error(phase));
+        if phase == Phase::Connect
+            && !entry.settings.is_never_ejected
+            && attempt.failed(self.shared.now(), self.shared.failover.backoff)
+        {
+            self.shared.changed(&entry.route, Change::Ejected);
+        }
+    }
+
+    pub(super) fn answered<T>(&mut self, response: &Response<T>) {
         let Some((entry, attempt)) = &mut self.taken else { return };
         let shared = &self.shared;
-        let is_changed = if shared.failover.ejects(response.status()) && !entry.settings.is_never_ejected {
-            attempt.failed(shared.now(), shared.failover.backoff)
+        let status = response.status();
+        if shared.failover.ejects(status) || shared.failover.retries(status) {
+            shared.reporter.member_failed(&entry.route, self.attempts, Failure::Status(status));
+        }
+        let change = if shared.failover.ejects(status) && !entry.settings.is_never_ejected {
+            attempt.failed(shared.now(), shared.failover.backoff).then_some(Change::Ejected)
         } else {
-            !is_refusal(response) && attempt.succeeded(shared.now())
+            (!is_refusal(response) && attempt.succeeded(shared.now())).then_some(Change::Recovered)
         };
-        if is_changed {
-            shared.tell();
+        if let Some(change) = change {
+            shared.changed(&entry.route, change);
         }
     }
 
@@ -187,10 +274,7 @@ impl<S> Exchange<S> {
     }
 
     /// The next member, if there is one. Otherwise nothing changes.
-    pub(super) fn next(&mut self, phase: Phase) -> Option<S>
-    where
-        S: Clone,
-    {
+    pub(super) fn next(&mut self, phase: Phase) -> Option<R::Service> {
         if self.attempts >= self.shared.failover.max_attempts || self.must_stay() {
             return None;
         }
@@ -201,18 +285,25 @@ impl<S> Exchange<S> {
             return None;
         }
         self.tried.extend(self.taken.as_ref().map(|(entry, _)| entry.clone()));
-        let service = self.pick(now).and_then(|picked| self.take(picked));
-        match (&service, budget) {
-            (Some(_), _) => self.attempts = self.attempts.saturating_add(1),
-            (None, Some(budget)) => budget.refund(now),
-            (None, None) => {}
+        let Some(service) = self.pick(now).and_then(|picked| self.take(picked)) else {
+            if let Some(budget) = budget {
+                budget.refund(now);
+            }
+            return None;
+        };
+        self.attempts = self.attempts.saturating_add(1);
+        let decision = self.report.is_some().then(|| self.decision()).flatten();
+        if let (Some(report), Some(decision)) = (&mut self.report, decision) {
+            report.decision = decision;
         }
-        service
+        Some(service)
     }
 
     /// The member answered: names it to the client where need be.
-    pub(super) fn finish<R>(self, mut response: Response<R>) -> Response<InFlight<R>> {
-        let Self { shared, pinned, unpinned, may_write, may_insert, is_secure, taken, attempts, .. } = self;
+    pub(super) fn finish<T>(self, mut response: Response<T>) -> Response<InFlight<T>> {
+        let Self {
+            shared, pinned, unpinned, may_write, may_insert, is_secure, taken, attempts, report, ..
+        } = self;
         let Some((entry, attempt)) = taken else { return response.map(|body| InFlight::new(body, None)) };
         let status = response.status();
         let is_failure = shared.failover.is_failure(status) || is_refusal(&response);
@@ -229,7 +320,7 @@ impl<S> Exchange<S> {
             Some((pinned, pin)) if pinned.route == entry.route => {
                 shared.cookie.append_route(headers, &entry.route);
                 first = pin.first;
-                if pin.is_current { Outcome::Hit } else { Outcome::HitReissue }
+                hit(pin)
             }
             Some((pinned, _)) if shared.failover.keeps_pin => {
                 shared.cookie.append_route(headers, &pinned.route);
@@ -248,43 +339,22 @@ impl<S> Exchange<S> {
         if is_named {
             shared.cookie.issue(headers, &entry, is_secure, first);
         }
-        let route = Some(entry.route.clone());
-        response.extensions_mut().insert(Decision { route, outcome, attempts });
+        let decision = Decision { route: Some(entry.route.clone()), outcome, attempts };
+        if let Some(mut report) = report {
+            report.decision = decision.clone();
+            report.close(End::Answered(status));
+        }
+        response.extensions_mut().insert(decision);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            response.extensions_mut().insert(InFlightUpgrade::new(attempt));
+            return response.map(|body| InFlight::new(body, None));
+        }
         response.map(|body| InFlight::new(body, Some(attempt)))
     }
 }
 
-impl<S> Exchange<S> {
-    /// No member became ready in time.
-    pub(super) fn busy(self) -> (Refused, Caller) {
-        let mut refused = Refused::until(None, 0, self.outcome_without_answer());
-        refused.decision.attempts = self.attempts;
-        (refused, self.caller)
-    }
-
-    /// The last member did not answer in time.
-    pub(super) fn timed_out(self) -> (Refused, Caller) {
-        let caller = self.caller;
-        let refused =
-            Refused { kind: RefusalKind::MemberTimedOut, retry_after: None, decision: self.unanswered() };
-        (refused, caller)
-    }
-
-    /// Of a request that a member failed.
-    pub(super) fn unanswered(self) -> Decision {
-        let outcome = match (&self.pinned, &self.taken) {
-            (Some((pinned, pin)), Some((entry, _))) if pinned.route == entry.route && pin.is_current => {
-                Outcome::Hit
-            }
-            _ => self.outcome_without_answer(),
-        };
-        let route = self.taken.map(|(entry, _)| entry.route.clone());
-        Decision { route, outcome, attempts: self.attempts }
-    }
-
-    fn outcome_without_answer(&self) -> Outcome {
-        if self.pinned.is_some() { Outcome::Unusable } else { self.unpinned }
-    }
+fn hit(pin: Pin) -> Outcome {
+    if pin.is_current { Outcome::Hit } else { Outcome::HitReissue }
 }
 
 /// A layer around the member refused: this tells nothing about the member.

@@ -11,17 +11,19 @@ use super::Decision;
 use super::body::{InFlight, RequestBody};
 use super::exchange::{Exchange, Refused};
 use super::home::{Home, Returned};
+use super::observer::Failure;
 use super::phase::Phase;
+use super::reach::Reach;
 use super::timer::Timer;
 use crate::refusal::Caller;
 
 pin_project! {
     /// Response future of [`StickyRoute`](super::StickyRoute).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, F, B, E> {
+    pub struct ResponseFuture<M, R, S, F, B, E> {
         #[pin]
         stage: Stage<S, F, B, E>,
-        exchange: Option<Exchange<S>>,
+        exchange: Option<Exchange<M, R>>,
         // For another member.
         head: Option<request::Parts>,
         home: Option<Home<B>>,
@@ -29,8 +31,8 @@ pin_project! {
     }
 }
 
-impl<S, F, B, E> ResponseFuture<S, F, B, E> {
-    pub(super) fn first(exchange: Exchange<S>, service: S, request: Request<B>) -> Self {
+impl<M, R, S, F, B, E> ResponseFuture<M, R, S, F, B, E> {
+    pub(super) fn first(exchange: Exchange<M, R>, service: S, request: Request<B>) -> Self {
         let request = Some(request.map(RequestBody::new));
         Self::of(Stage::Readying { service, request }, Some(exchange))
     }
@@ -39,12 +41,12 @@ impl<S, F, B, E> ResponseFuture<S, F, B, E> {
         Self::of(Stage::Refused { refused: Some((refused, caller)) }, None)
     }
 
-    fn of(stage: Stage<S, F, B, E>, exchange: Option<Exchange<S>>) -> Self {
+    fn of(stage: Stage<S, F, B, E>, exchange: Option<Exchange<M, R>>) -> Self {
         Self { stage, exchange, head: None, home: None, timer: Timer::default() }
     }
 }
 
-impl<S, F, B, E> fmt::Debug for ResponseFuture<S, F, B, E> {
+impl<M, R, S, F, B, E> fmt::Debug for ResponseFuture<M, R, S, F, B, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
@@ -56,7 +58,7 @@ pin_project! {
         Readying { service: S, request: Option<Request<RequestBody<B>>> },
         Calling { #[pin] future: F },
         // The member failed, and its future is gone.
-        Failed { failure: Option<Failure<E>> },
+        Failed { failure: Option<Failed<E>> },
         Refused { refused: Option<(Refused, Caller)> },
         Over,
     }
@@ -69,12 +71,12 @@ impl<S, F, B, E> Stage<S, F, B, E> {
 }
 
 /// Why a member that was called did not answer.
-enum Failure<E> {
+enum Failed<E> {
     Error(E, Phase),
     HeadTimeout,
 }
 
-impl<E> Failure<E> {
+impl<E> Failed<E> {
     fn phase(&self) -> Phase {
         match self {
             Self::Error(_, phase) => *phase,
@@ -86,9 +88,10 @@ impl<E> Failure<E> {
 /// What reads a body for a member that failed, such as a task of hyper, lets go of it at once, or holds it for long.
 const HOMECOMING: Duration = Duration::from_secs(1);
 
-impl<S, B, R> ResponseFuture<S, S::Future, B, S::Error>
+impl<M, R, S, B, T> ResponseFuture<M, R, S, S::Future, B, S::Error>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    R: Reach<M, Service = S>,
+    S: Service<Request<RequestBody<B>>, Response = Response<T>>,
     S::Error: 'static,
 {
     /// An error comes with what became of the request.
@@ -96,7 +99,7 @@ where
     pub(super) fn poll_decided(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<InFlight<R>>, (S::Error, Decision)>> {
+    ) -> Poll<Result<Response<InFlight<T>>, (S::Error, Decision)>> {
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
@@ -107,6 +110,7 @@ where
                         Poll::Pending => {
                             ready!(this.timer.poll(exchange.shared.failover.acquire_timeout, cx));
                             this.timer.stop();
+                            exchange.called_off(Failure::NotReadyInTime);
                             let next = exchange.next(Phase::Connect);
                             let request = request.take();
                             this.stage.set(match next {
@@ -120,7 +124,7 @@ where
                     let Some(request) = request.take() else { return Poll::Pending };
                     match error {
                         None => {
-                            let (head, mut body) = request.into_parts();
+                            let (mut head, mut body) = request.into_parts();
                             let failover = &exchange.shared.failover;
                             let may_go_again = exchange.may_go_again();
                             let is_timed = failover.head_timeout.is_some();
@@ -128,15 +132,16 @@ where
                             *this.head = may_go_again.then(|| head.clone());
                             *this.home =
                                 (may_go_again || is_timed).then(|| body.comes_home(replay, is_timed));
+                            if let Some(decision) = exchange.decision() {
+                                head.extensions.insert(decision);
+                            }
                             Stage::Calling { future: service.call(Request::from_parts(head, body)) }
                         }
                         Some(error) => {
                             exchange.failed(Phase::Connect);
                             match exchange.next(Phase::Connect) {
                                 Some(service) => Stage::Readying { service, request: Some(request) },
-                                None => {
-                                    Stage::Failed { failure: Some(Failure::Error(error, Phase::Connect)) }
-                                }
+                                None => Stage::Failed { failure: Some(Failed::Error(error, Phase::Connect)) },
                             }
                         }
                     }
@@ -164,16 +169,17 @@ where
                         Poll::Ready(Err(error)) => {
                             let classify = exchange.shared.classify;
                             let phase = classify.map_or(Phase::Sent, |classify| classify(&error));
-                            Failure::Error(error, phase)
+                            exchange.failed(phase);
+                            Failed::Error(error, phase)
                         }
                         Poll::Pending => {
                             let limit = exchange.shared.failover.head_timeout;
                             ready!(this.timer.poll_silence(limit, this.home.as_ref(), cx));
-                            Failure::HeadTimeout
+                            exchange.called_off(Failure::NoAnswerInTime);
+                            Failed::HeadTimeout
                         }
                     };
                     this.timer.stop();
-                    exchange.failed(failure.phase());
                     if !exchange.may_move(failure.phase()) {
                         *this.head = None;
                     }
@@ -181,12 +187,12 @@ where
                 }
                 StageProj::Failed { failure } => {
                     let (Some(exchange), Some(phase)) =
-                        (this.exchange.as_mut(), failure.as_ref().map(Failure::phase))
+                        (this.exchange.as_mut(), failure.as_ref().map(Failed::phase))
                     else {
                         return Poll::Pending;
                     };
                     let may_wait = exchange.shared.failover.replay.is_some()
-                        || matches!(failure, Some(Failure::HeadTimeout));
+                        || matches!(failure, Some(Failed::HeadTimeout));
                     let body = match this.home.as_ref().filter(|_| this.head.is_some()) {
                         Some(home) => match home.poll_body(cx) {
                             Poll::Ready(body) => body,
@@ -204,17 +210,17 @@ where
                         .and_then(|(body, head)| Some(Stage::again(exchange.next(phase)?, head, body)));
                     match (again, failure.take()) {
                         (Some(again), _) => again,
-                        (None, Some(Failure::HeadTimeout)) => {
+                        (None, Some(Failed::HeadTimeout)) => {
                             Stage::Refused { refused: this.exchange.take().map(Exchange::timed_out) }
                         }
                         (None, failure) => {
                             this.stage.set(Stage::Over);
-                            let (Some(Failure::Error(error, _)), Some(exchange)) =
+                            let (Some(Failed::Error(error, _)), Some(exchange)) =
                                 (failure, this.exchange.take())
                             else {
                                 return Poll::Pending;
                             };
-                            return Poll::Ready(Err((error, exchange.unanswered())));
+                            return Poll::Ready(Err((error, exchange.gave_up())));
                         }
                     }
                 }
@@ -230,12 +236,13 @@ where
     }
 }
 
-impl<S, B, R> Future for ResponseFuture<S, S::Future, B, S::Error>
+impl<M, R, S, B, T> Future for ResponseFuture<M, R, S, S::Future, B, S::Error>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    R: Reach<M, Service = S>,
+    S: Service<Request<RequestBody<B>>, Response = Response<T>>,
     S::Error: 'static,
 {
-    type Output = Result<Response<InFlight<R>>, S::Error>;
+    type Output = Result<Response<InFlight<T>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_decided(cx).map_err(|(error, _)| error)

@@ -7,41 +7,37 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::reach::Reach;
 use super::{Decision, InFlight, RequestBody, ResponseFuture, StickyRoute};
 
 /// A [`StickyRoute`] whose errors tell the [`Decision`], as [`Unanswered`]: what
 /// [`StickyRoute::errors_to_502`] answers for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct DecidedErrors<S> {
-    inner: StickyRoute<S>,
+    inner: S,
 }
 
 impl<S> DecidedErrors<S> {
-    pub(super) fn new(inner: StickyRoute<S>) -> Self {
+    pub(super) fn new(inner: S) -> Self {
         Self { inner }
     }
 
     /// The service within.
-    pub fn get_ref(&self) -> &StickyRoute<S> {
+    pub fn get_ref(&self) -> &S {
         &self.inner
     }
 }
 
-impl<S> Clone for DecidedErrors<S> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone() }
-    }
-}
-
-impl<S, B, R> Service<Request<B>> for DecidedErrors<S>
+impl<M, R, S, B, T> Service<Request<B>> for DecidedErrors<StickyRoute<M, R>>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    R: Reach<M, Service = S>,
+    S: Service<Request<RequestBody<B>>, Response = Response<T>>,
     S::Error: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
-    type Response = Response<InFlight<R>>;
+    type Response = Response<InFlight<T>>;
     type Error = Unanswered;
-    type Future = DecidedFuture<ResponseFuture<S, S::Future, B, S::Error>>;
+    type Future = DecidedFuture<ResponseFuture<M, R, S, S::Future, B, S::Error>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unanswered>> {
         Poll::Ready(Ok(()))
@@ -62,12 +58,13 @@ pin_project! {
     }
 }
 
-impl<S, B, R> Future for DecidedFuture<ResponseFuture<S, S::Future, B, S::Error>>
+impl<M, R, S, B, T> Future for DecidedFuture<ResponseFuture<M, R, S, S::Future, B, S::Error>>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    R: Reach<M, Service = S>,
+    S: Service<Request<RequestBody<B>>, Response = Response<T>>,
     S::Error: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
-    type Output = Result<Response<InFlight<R>>, Unanswered>;
+    type Output = Result<Response<InFlight<T>>, Unanswered>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = self.project().inner.poll_decided(cx);

@@ -12,7 +12,9 @@ use std::time::Duration;
 use counting::{Taken, taken};
 use http::{Request, Response};
 use tower::Service;
-use tower_proxied::sticky_route::{Decision, Member, Outcome, RequestBody, RouteCookie, StickyRoute};
+use tower_proxied::sticky_route::{
+    Decision, Ended, Member, Observer, Outcome, RequestBody, RouteCookie, StickyRoute,
+};
 
 #[derive(Clone)]
 struct Answers;
@@ -92,6 +94,36 @@ fn tokens_and_seals_take_nothing() {
     let sticky = pool(opaque().max_idle(hour), 2);
     let (taken, response) = call(&sticky, ("x-route", &forged));
     assert_eq!((outcome(&response), taken), (Outcome::Unknown, Taken::default()));
+}
+
+/// One decision in the used extensions of the request, and one in those of the response, whose map is new: two more.
+#[test]
+fn decisions_and_observers_cost_a_box_each() {
+    struct Silent;
+
+    impl Observer for Silent {
+        fn request_ended(&self, ended: &Ended<'_>) {
+            std::hint::black_box(ended.took());
+        }
+    }
+
+    let builder = || {
+        StickyRoute::builder("shop").cookie(RouteCookie::suffix("s", '.')).member(Member::new("m1", Answers))
+    };
+    for (mut sticky, allocations) in
+        [(builder().build().unwrap(), 4), (builder().observer(Silent).build().unwrap(), 5)]
+    {
+        let exchange = |sticky: &mut StickyRoute<Answers>| {
+            let request = Request::builder().header("cookie", "s=abc.m1").extension(1_u8).body(()).unwrap();
+            taken(|| pin!(sticky.call(request)).poll(&mut Context::from_waker(Waker::noop())))
+        };
+        // The first use of a snapshot by a thread sets up what guards it.
+        drop(exchange(&mut sticky));
+        let (taken, response) = exchange(&mut sticky);
+        let Poll::Ready(Ok(response)) = response else { unreachable!("nothing here waits") };
+        assert_eq!(response.extensions().get::<Decision>().unwrap().outcome(), Outcome::Hit);
+        assert_eq!(taken.allocations, allocations);
+    }
 }
 
 /// The lines are written anew.
