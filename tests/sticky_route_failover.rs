@@ -16,8 +16,8 @@ use tower::retry::{Policy, RetryLayer};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_proxied::errors_to_502::MemberError;
 use tower_proxied::sticky_route::{
-    Builder, Decision, Failover, InFlightUpgrade, Member, Phase, RequestBody, Route, RouteCookie, State,
-    Stickiness, StickyRoute, TriedRoutes,
+    Builder, Decision, Ended, Failover, Failure, InFlightUpgrade, Member, Observer, Phase, RequestBody,
+    Route, RouteCookie, State, Stickiness, StickyRoute, TriedRoutes,
 };
 use tower_proxied::{Refusal, RefusalKind};
 
@@ -451,6 +451,41 @@ async fn members_that_keep_silent() {
         (response.status().as_u16(), &response.headers()["grpc-status"]),
         (200, &"4".parse().unwrap())
     );
+}
+
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Told {
+    fn request_ended(&self, ended: &Ended<'_>) {
+        self.0.lock().unwrap().push(format!("{} {:?}", ended.decision(), ended.end()));
+    }
+
+    fn member_failed(&self, route: &Route, attempt: usize, failure: Failure) {
+        self.0.lock().unwrap().push(format!("{route} {attempt} {failure:?}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_is_told_of_timeouts() {
+    let never = Does { ready: Ready::Never, ..ANSWERS };
+    let silent = Does { then: Then::KeepsSilent, ..ANSWERS };
+    for (does, expected) in [
+        (
+            [never, silent],
+            ["a 1 NotReadyInTime", "b 2 NoAnswerInTime", "route=b outcome=detour attempts=2 TimedOut"],
+        ),
+        (
+            [silent, never],
+            ["a 1 NoAnswerInTime", "b 2 NotReadyInTime", "route=b outcome=detour attempts=2 Refused"],
+        ),
+    ] {
+        let told = Told::default();
+        let failover = Failover::default().acquire_timeout(SECOND).head_timeout(SECOND);
+        let pool = pool_with(&does, failover, |builder| builder.observer(told.clone()));
+        pool.send(request("GET", [])).await.unwrap();
+        assert_eq!(*told.0.lock().unwrap(), expected);
+    }
 }
 
 /// 30 seconds of the client's own between its frames, and then 10 of the member's.

@@ -11,7 +11,7 @@ use crate::wire::list::only_line;
 /// Another member gets the request, if its body came home and
 ///
 /// - the member was not ready, not ready [in time](Self::acquire_timeout), could not be reached, or did not get the request
-///   ([`Phase::Connect`], [`Phase::NotSent`]): whatever the method;
+///   ([`Phase::Connect`](super::Phase::Connect), [`Phase::NotSent`](super::Phase::NotSent)): whatever the method;
 /// - or the request was sent, no response came, [in time](Self::head_timeout) or at all, and the method is idempotent
 ///   (RFC 9110, section 9.2.2) or the client says that the request may come twice
 ///   ([`trust_idempotency_key`](Self::trust_idempotency_key)); and there is [`retry_budget`](Self::retry_budget) for it;
