@@ -202,18 +202,30 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let error = match this.kind.project() {
+        let refuse = |error| {
+            let mut response = Refusal::from(RefusalKind::MemberFailed).into_response(*this.caller);
+            response.extensions_mut().insert::<MemberError>(error);
+            response
+        };
+        let response = match this.kind.project() {
             KindProj::Inner { future } => match std::task::ready!(future.poll(cx)) {
                 Ok(response) => return Poll::Ready(Ok(response.map(ResponseBody::inner))),
-                Err(error) => MemberError::new(&*error.into()),
+                Err(error) => {
+                    let error = error.into();
+                    #[cfg_attr(not(feature = "sticky-route"), expect(unused_mut, reason = "nobody decided"))]
+                    let mut response = refuse(MemberError::new(&*error));
+                    #[cfg(feature = "sticky-route")]
+                    if let Some(error) = error.downcast_ref::<crate::sticky_route::Unanswered>() {
+                        response.extensions_mut().insert(error.decision().clone());
+                    }
+                    response
+                }
             },
             KindProj::Failed { error } => match error.take() {
-                Some(error) => error,
+                Some(error) => refuse(error),
                 None => return Poll::Pending,
             },
         };
-        let mut response = Refusal::from(RefusalKind::MemberFailed).into_response(*this.caller);
-        response.extensions_mut().insert(error);
         Poll::Ready(Ok(response))
     }
 }

@@ -143,6 +143,8 @@ kinds! {
     NoMember => SERVICE_UNAVAILABLE, "14", "no application server can take the request now";
     /// The member, or the connection to it, failed.
     MemberFailed => BAD_GATEWAY, "14", "the application server did not answer";
+    /// The member did not answer in time.
+    MemberTimedOut => GATEWAY_TIMEOUT, "4", "the application server did not answer in time";
     /// The member answered in a way that cannot be handed on.
     AnswerUnusable => BAD_GATEWAY, "13",
         "answer unusable: the application server switched protocols unasked, or used a transfer coding other than chunked";

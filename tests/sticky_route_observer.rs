@@ -98,7 +98,7 @@ impl Pool {
         let clock = now.clone();
         let failover = Failover::default()
             .eject_after(1)
-            .retry_on_status([StatusCode::TOO_EARLY])
+            .retry_on_status([StatusCode::TOO_MANY_REQUESTS])
             .eject_on_status([StatusCode::INTERNAL_SERVER_ERROR]);
         let sticky = StickyRoute::builder("pool")
             .member(Member::new("a", Scripted(a)))
@@ -191,11 +191,11 @@ fn situations() -> Vec<(Does, Does, &'static str, &'static str, &'static [&'stat
             ],
         ),
         (
-            Answers(425),
+            Answers(429),
             Answers(200),
             "GET",
             own,
-            &["a Status(425) 1", "route=b outcome=repinned attempts=2 Answered(200) 0ns"],
+            &["a Status(429) 1", "route=b outcome=repinned attempts=2 Answered(200) 0ns"],
         ),
         (
             Answers(500),
@@ -276,7 +276,7 @@ proptest! {
 }
 
 fn any_deed() -> impl Strategy<Value = Does> {
-    let answers = prop::sample::select(vec![200, 404, 425, 500, 503]).prop_map(Answers);
+    let answers = prop::sample::select(vec![200, 404, 429, 500, 503]).prop_map(Answers);
     let fails = prop::sample::select(vec![CannotBeReached, Breaks, IsNeverReady, IsNotReadyYet, Waits]);
     prop_oneof![answers, fails]
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::failover::{Failover, Phase};
+use super::failover::Failover;
 use super::layer::StickyRouteLayer;
 use super::observer::{Observer, Reporter};
+use super::phase::Phase;
 use super::pool::{Balance, Member, Picker, Snapshot};
 use super::reach::Direct;
+use super::retry_budget::RetryBudget;
 use super::route_cookie::RouteCookie;
 use super::service::{Clock, Shared, StickyRoute};
 use super::token::WallClock;
@@ -176,6 +178,7 @@ impl<S> Builder<S> {
             picker: Picker::new(self.balance, self.slow_start),
             cookie,
             stickiness: self.stickiness,
+            retry_budget: self.failover.budget.map(RetryBudget::new),
             failover: self.failover,
             classify: self.classify,
             clock: Clock::new(self.clock),

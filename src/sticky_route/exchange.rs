@@ -5,11 +5,12 @@ use http::{HeaderValue, Response, StatusCode, header, request};
 
 use super::body::{InFlight, InFlightUpgrade};
 use super::cookie::{Pin, Reading};
-use super::failover::Phase;
 use super::observer::{Change, End, Failure, Report};
-use super::pool::{self, Client, Entry, Picked, Whose};
+use super::phase::Phase;
+use super::pool::{self, Client, Entry, Picked, Snapshot, Whose};
 use super::reach::Reach;
 use super::service::Shared;
+use super::tried::TriedRoutes;
 use super::{Decision, Outcome, Stickiness};
 use crate::forwarded_for::Proxied;
 use crate::refusal::{Caller, Refusal, RefusalKind};
@@ -24,10 +25,13 @@ pub(super) struct Exchange<M, R> {
     may_write: bool,
     may_insert: bool,
     is_secure: bool,
-    pub(super) is_idempotent: bool,
+    may_repeat: bool,
     client: Client,
+    caller: Caller,
     taken: Option<Picked<M>>,
     tried: Vec<Arc<Entry<M>>>,
+    /// For whoever sends the request again from outside.
+    told: Option<TriedRoutes>,
     attempts: usize,
     /// Where somebody wants it.
     report: Option<Box<Report<M>>>,
@@ -49,9 +53,9 @@ impl<M, R: Reach<M>> Exchange<M, R> {
             }
             Err(refused) => {
                 #[cfg(feature = "tracing")]
-                shared.reporter.refused(refused.outcome);
+                shared.reporter.refused(refused.decision.outcome);
                 if let Some(since) = since {
-                    Report::new(shared, since, refused.decision()).close(End::Refused);
+                    Report::new(shared, since, refused.decision.clone()).close(End::Refused);
                 }
                 Err(refused)
             }
@@ -64,6 +68,9 @@ impl<M, R: Reach<M>> Exchange<M, R> {
         parts: &mut request::Parts,
     ) -> Result<(Self, R::Service), Refused> {
         let now = shared.now();
+        if let Some(budget) = &shared.retry_budget {
+            budget.deposit(now);
+        }
         let cookie = &shared.cookie;
         let snapshot = shared.snapshot.load();
         let is_in_scope = cookie.is_in_scope(parts);
@@ -93,30 +100,59 @@ impl<M, R: Reach<M>> Exchange<M, R> {
             may_write: is_in_scope && cookie.is_own(),
             may_insert: cookie.is_inserted_on(&parts.method),
             is_secure: proxied.is_some_and(Proxied::is_secure),
-            is_idempotent: parts.method.is_idempotent(),
+            may_repeat: shared.failover.may_repeat(parts),
             client: Client::of(proxied.and_then(Proxied::client)),
+            caller: Caller::of(parts),
             taken: None,
             tried: Vec::new(),
+            told: parts.extensions.remove(),
             attempts: 1,
             report: None,
         };
-        let mut picked = None;
         if let Reading::Pinned(entry, pin) = reading {
-            picked = shared.picker.take_pinned(&snapshot, &entry, now);
-            if picked.is_none()
-                && let Some(until) = shared.wait_for(&entry, now)
-            {
-                return Err(Refused::until(until, now, Outcome::Unusable));
-            }
             exchange.pinned = Some((entry, pin));
         }
-        match picked.or_else(|| exchange.pick(now)).and_then(|picked| exchange.take(picked)) {
-            Some(service) => Ok((exchange, service)),
-            None => {
-                let outcome = if exchange.pinned.is_some() { Outcome::Unusable } else { unpinned };
-                Err(Refused::until(snapshot.earliest_retry(), now, outcome))
-            }
+        exchange.pass_over_told(&snapshot);
+        let mut picked = exchange.take_pinned(&snapshot, now);
+        if picked.is_none()
+            && let Some((entry, _)) = &exchange.pinned
+            && let Some(until) = shared.wait_for(entry, now)
+        {
+            return Err(Refused::until(until, now, Outcome::Unusable));
         }
+        picked = picked.or_else(|| exchange.pick(now));
+        if picked.is_none() && !exchange.tried.is_empty() {
+            exchange.start_anew();
+            picked = exchange.take_pinned(&snapshot, now).or_else(|| exchange.pick(now));
+        }
+        match picked.and_then(|picked| exchange.take(picked)) {
+            Some(service) => Ok((exchange, service)),
+            None => Err(Refused::until(snapshot.earliest_retry(), now, exchange.outcome_of_refusal())),
+        }
+    }
+
+    /// The members that an outer retry sent the request to.
+    fn pass_over_told(&mut self, snapshot: &Snapshot<M>) {
+        if let Some(told) = &self.told
+            && !self.must_stay()
+        {
+            let routes = told.routes();
+            self.tried.extend(routes.iter().filter_map(|route| snapshot.named(route.as_str())).cloned());
+        }
+    }
+
+    /// Whoever sends a request again from outside may send it to the same members.
+    fn start_anew(&mut self) {
+        self.tried.clear();
+        if let Some(told) = &self.told {
+            told.clear();
+        }
+    }
+
+    fn take_pinned(&self, snapshot: &Snapshot<M>, now: u64) -> Option<Picked<M>> {
+        let is_untried = |entry: &Entry<M>| self.tried.iter().all(|tried| tried.route != entry.route);
+        let (pinned, _) = self.pinned.as_ref().filter(|(pinned, _)| is_untried(pinned))?;
+        self.shared.picker.take_pinned(snapshot, pinned, now).filter(|(entry, _)| is_untried(entry))
     }
 
     fn pick(&self, now: u64) -> Option<Picked<M>> {
@@ -127,6 +163,9 @@ impl<M, R: Reach<M>> Exchange<M, R> {
 
     fn take(&mut self, picked: Picked<M>) -> Option<R::Service> {
         let service = self.reach.service(picked.0.service.as_ref()?);
+        if let Some(told) = &self.told {
+            told.record(&picked.0.route);
+        }
         self.taken = Some(picked);
         Some(service)
     }
@@ -135,7 +174,7 @@ impl<M, R: Reach<M>> Exchange<M, R> {
     pub(super) fn may_go_again(&self) -> bool {
         self.attempts < self.shared.failover.max_attempts
             && !self.must_stay()
-            && (self.is_idempotent || self.shared.classify.is_some())
+            && (self.may_repeat || self.shared.classify.is_some())
             && self.shared.snapshot.load().len() > self.attempts
     }
 
@@ -154,10 +193,46 @@ impl<M, R: Reach<M>> Exchange<M, R> {
         Some(Decision { route: Some(entry.route.clone()), outcome, attempts: self.attempts })
     }
 
-    /// The error of the last member is handed on.
-    pub(super) fn gave_up(&mut self) {
+    /// The error of the last member is handed on, with what was decided.
+    pub(super) fn gave_up(mut self) -> Decision {
+        self.close(End::Failed);
+        self.last_decision()
+    }
+
+    /// No member became ready in time.
+    pub(super) fn busy(mut self) -> (Refused, Caller) {
+        self.close(End::Refused);
+        let mut refused = Refused::until(None, 0, self.outcome_of_refusal());
+        refused.decision.attempts = self.attempts;
+        (refused, self.caller)
+    }
+
+    /// The last member did not answer in time.
+    pub(super) fn timed_out(mut self) -> (Refused, Caller) {
+        self.close(End::TimedOut);
+        let decision = self.last_decision();
+        (Refused { kind: RefusalKind::MemberTimedOut, retry_after: None, decision }, self.caller)
+    }
+
+    fn last_decision(&self) -> Decision {
+        let (outcome, attempts) = (self.outcome_of_refusal(), self.attempts);
+        self.decision().unwrap_or(Decision { route: None, outcome, attempts })
+    }
+
+    fn close(&mut self, end: End) {
         if let Some(report) = self.report.take() {
-            report.close(End::Failed);
+            report.close(end);
+        }
+    }
+
+    fn outcome_of_refusal(&self) -> Outcome {
+        if self.pinned.is_some() { Outcome::Unusable } else { self.unpinned }
+    }
+
+    /// The member is called off. It may be busy alone: that ejects nobody.
+    pub(super) fn called_off(&self, failure: Failure) {
+        if let Some((entry, _)) = &self.taken {
+            self.shared.reporter.member_failed(&entry.route, self.attempts, failure);
         }
     }
 
@@ -197,18 +272,33 @@ impl<M, R: Reach<M>> Exchange<M, R> {
         }
     }
 
+    /// Whether another member may have it too, if its body is there.
+    pub(super) fn may_move(&self, phase: Phase) -> bool {
+        phase != Phase::Sent || self.may_repeat
+    }
+
     pub(super) fn is_retried(&self, status: StatusCode) -> bool {
-        self.is_idempotent && self.shared.failover.retries(status)
+        self.may_repeat && self.shared.failover.retries(status)
     }
 
     /// The next member, if there is one. Otherwise nothing changes.
-    pub(super) fn next(&mut self) -> Option<R::Service> {
+    pub(super) fn next(&mut self, phase: Phase) -> Option<R::Service> {
         if self.attempts >= self.shared.failover.max_attempts || self.must_stay() {
             return None;
         }
+        let shared = self.shared.clone();
+        let now = shared.now();
+        let budget = shared.retry_budget.as_ref().filter(|_| phase == Phase::Sent);
+        if budget.is_some_and(|budget| !budget.withdraw(now)) {
+            return None;
+        }
         self.tried.extend(self.taken.as_ref().map(|(entry, _)| entry.clone()));
-        let picked = self.pick(self.shared.now())?;
-        let service = self.take(picked)?;
+        let Some(service) = self.pick(now).and_then(|picked| self.take(picked)) else {
+            if let Some(budget) = budget {
+                budget.refund(now);
+            }
+            return None;
+        };
         self.attempts = self.attempts.saturating_add(1);
         let decision = self.report.is_some().then(|| self.decision()).flatten();
         if let (Some(report), Some(decision)) = (&mut self.report, decision) {
@@ -280,34 +370,34 @@ fn is_refusal<R>(response: &Response<R>) -> bool {
     response.extensions().get::<Refusal>().is_some()
 }
 
-/// A request that no member gets.
+/// What no member answers.
 pub(super) struct Refused {
-    retry_after: u64,
-    outcome: Outcome,
+    kind: RefusalKind,
+    retry_after: Option<u64>,
+    decision: Decision,
 }
 
 impl Refused {
-    /// Where nobody knows when, a few seconds.
+    /// No member gets it. Where nobody knows when, a few seconds.
     fn until(until: Option<u64>, now: u64, outcome: Outcome) -> Self {
         let wait =
             until.map_or(Duration::from_secs(5), |until| Duration::from_millis(until.saturating_sub(now)));
-        Self { retry_after: wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1), outcome }
-    }
-
-    fn decision(&self) -> Decision {
-        Decision { route: None, outcome: self.outcome, attempts: 0 }
+        let wait = wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1);
+        let decision = Decision { route: None, outcome, attempts: 0 };
+        Self { kind: RefusalKind::NoMember, retry_after: Some(wait), decision }
     }
 
     pub(super) fn into_response<R>(self, caller: Caller) -> Response<InFlight<R>> {
-        let mut response = Refusal::from(RefusalKind::NoMember)
-            .with_header(header::RETRY_AFTER, HeaderValue::from(self.retry_after))
-            .into_response::<R>(caller)
-            .map(|_| InFlight::empty());
+        let mut refusal = Refusal::from(self.kind);
+        if let Some(seconds) = self.retry_after {
+            refusal = refusal.with_header(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        let mut response = refusal.into_response::<R>(caller).map(|_| InFlight::empty());
         if caller == Caller::Http {
             response.headers_mut().remove(header::CONTENT_TYPE);
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        response.extensions_mut().insert(self.decision());
+        response.extensions_mut().insert(self.decision);
         response
     }
 }

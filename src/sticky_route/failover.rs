@@ -1,33 +1,39 @@
-#[cfg(feature = "client")]
-use std::any::Any;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode, request};
 
 use super::pool::{Backoff, Ejection, Floor};
+use super::retry_budget::Allowance;
+use crate::wire::list::only_line;
 
 /// What happens when a member fails.
 ///
-/// Another member gets the request, if the body came home unread and
+/// Another member gets the request, if its body came home and
 ///
-/// - the member was not ready, could not be reached, or did not get the request ([`Phase::Connect`],
-///   [`Phase::NotSent`]): whatever the method;
-/// - or the request was sent, no response came, and the method is idempotent (RFC 9110, section 9.2.2);
-/// - never once a response began, but for the statuses of [`retry_on_status`](Self::retry_on_status).
+/// - the member was not ready, not ready [in time](Self::acquire_timeout), could not be reached, or did not get the request
+///   ([`Phase::Connect`](super::Phase::Connect), [`Phase::NotSent`](super::Phase::NotSent)): whatever the method;
+/// - or the request was sent, no response came, [in time](Self::head_timeout) or at all, and the method is idempotent
+///   (RFC 9110, section 9.2.2) or the client says that the request may come twice
+///   ([`trust_idempotency_key`](Self::trust_idempotency_key)); and there is [`retry_budget`](Self::retry_budget) for it;
+/// - never once a response began, but for the statuses of [`retry_on_status`](Self::retry_on_status), for which the same
+///   holds.
+///
+/// A body comes home that no member read; one that was read comes with [`replay`](Self::replay). No member gets a request
+/// twice.
 ///
 /// # Ejection
 ///
 /// A member is ejected, which means that it gets no request for a while, when it
 ///
-/// - was not ready or could not be reached ([`Phase::Connect`]) [so many times](Self::eject_after) in a row, 3 unless said:
+/// - was not ready or could not be reached ([`Phase::Connect`](super::Phase::Connect)) [so many times](Self::eject_after) in a row, 3 unless said:
 ///   any response in between begins the count anew;
 /// - or answered with a [status that ejects](Self::eject_on_status);
 /// - or had too [small a share of successes](Self::eject_below) lately.
 ///
 /// When its [time](Self::eject_for) is over, one request tries it, and all others pass it by until that one has an answer. A
 /// response ends the ejection, and the member [warms up](super::Builder::slow_start); a failure ejects it for twice as
-/// long. If the request is dropped before either, the next one tries. A request that hangs keeps the others away: give
-/// the members' services a timeout.
+/// long. If the request is dropped before either, the next one tries. A request that hangs keeps the others away: set a
+/// [`head_timeout`](Self::head_timeout).
 ///
 /// Failures eject at most half of the members of the pool, whatever their roles and states, rounded down: 1 of 2 or of 3,
 /// and never the only one. Who would be one too many stays, and is ejected at its next failure once another one is back.
@@ -35,6 +41,46 @@ use super::pool::{Backoff, Ejection, Floor};
 /// or those that are not are closed or full, requests go to the ejected ones.
 ///
 /// What the operator says stands: no success opens a member that was disabled or stopped, and no failure ejects a stopped one.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use http::{Request, Response};
+/// use http_body_util::BodyExt;
+/// use tower::{ServiceExt, service_fn};
+/// use tower_proxied::sticky_route::{Decision, Failover, Member, RequestBody, RouteCookie, StickyRoute};
+///
+/// // http-1 reads all of it, and dies then.
+/// let member = |route: &'static str| {
+///     let service = service_fn(move |request: Request<RequestBody<String>>| async move {
+///         let text = request.into_body().collect().await.expect("a String").to_bytes();
+///         if route == "http-1" { Err(std::io::Error::other("reset")) } else { Ok(Response::new(text)) }
+///     });
+///     Member::new(route, service)
+/// };
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let failover = Failover::default()
+///     .replay(64 * 1024)
+///     .retry_budget(20, 10)
+///     .acquire_timeout(Duration::from_secs(1))
+///     .head_timeout(Duration::from_secs(30));
+/// let sticky = StickyRoute::builder("shop")
+///     .member(member("http-1"))
+///     .member(member("http-2"))
+///     .cookie(RouteCookie::plain())
+///     .failover(failover)
+///     .build()?;
+/// let put = Request::put("/").header("cookie", "shop-route=http-1").body("page".to_owned())?;
+/// let response = sticky.oneshot(put).await?;
+/// let decision = response.extensions().get::<Decision>().expect("each response has one");
+/// assert_eq!(decision.to_string(), "route=http-2 outcome=repinned attempts=2");
+/// assert_eq!(response.into_body().collect().await?.to_bytes(), "page");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Failover {
@@ -43,6 +89,11 @@ pub struct Failover {
     retry_on: Vec<StatusCode>,
     eject_on: Vec<StatusCode>,
     pub(super) keeps_pin: bool,
+    pub(super) replay: Option<usize>,
+    pub(super) trusts_idempotency_key: bool,
+    pub(super) budget: Option<Allowance>,
+    pub(super) acquire_timeout: Option<Duration>,
+    pub(super) head_timeout: Option<Duration>,
 }
 
 impl Default for Failover {
@@ -58,6 +109,11 @@ impl Default for Failover {
             retry_on: Vec::new(),
             eject_on: Vec::new(),
             keeps_pin: false,
+            replay: None,
+            trusts_idempotency_key: false,
+            budget: None,
+            acquire_timeout: None,
+            head_timeout: None,
         }
     }
 }
@@ -79,9 +135,9 @@ impl Failover {
     /// [window](Self::eject_window) are successes, where there are at least so many results. Off unless said; 50 and 20 are
     /// a good start.
     ///
-    /// Failures are here those to connect, those after the request was sent ([`Phase::Sent`]), and responses of a
+    /// Failures are here those to connect, those after the request was sent ([`Phase::Sent`](super::Phase::Sent)), and responses of a
     /// [status that ejects](Self::eject_on_status); all other responses are successes. A request that the client gave up,
-    /// or that the member [refused to take](Phase::NotSent), is neither.
+    /// or that the member [refused to take](super::Phase::NotSent), is neither.
     ///
     /// # Caveat
     ///
@@ -134,6 +190,55 @@ impl Failover {
         self
     }
 
+    /// Logs what a member reads of a body, trailers too, up to so many bytes, so that the next member gets the same bytes,
+    /// and then the rest from the client. Of a body that is longer, or was read in more than 1024 frames, or failed,
+    /// nothing is logged any more, and the request stays with its member. Not at all unless said.
+    ///
+    /// Data are not copied, but what they were read into stays in memory meanwhile. Only data that are
+    /// [`Bytes`](bytes::Bytes) are logged: those of hyper, axum and tonic are. Where a member is done before whoever reads
+    /// the body for it lets go, as a task of hyper, the next member waits for that, up to a second; that takes tokio's timer.
+    pub fn replay(mut self, at_most: usize) -> Self {
+        self.replay = Some(at_most);
+        self
+    }
+
+    /// A request with an `Idempotency-Key`, and no more than one, may be sent twice, whatever its method (IETF draft
+    /// idempotency-key-header): say so where the application heeds the key. Otherwise it would do things twice.
+    pub fn trust_idempotency_key(mut self) -> Self {
+        self.trusts_idempotency_key = true;
+        self
+    }
+
+    /// How many requests may go to another member after they were sent: `percent` of the pool's requests, and `per_second`
+    /// more. What is not used is kept, up to ten seconds of `per_second`, or ten where that is more. Beyond it the failure
+    /// is handed on, so that members that are overloaded do not get each request twice. No bound unless said.
+    ///
+    /// Requests that were never sent are not counted: a move costs no member anything, and where a member is gone none is
+    /// to be lost.
+    pub fn retry_budget(mut self, percent: u32, per_second: u32) -> Self {
+        self.budget = Some(Allowance { percent, per_second });
+        self
+    }
+
+    /// How long a member may take to become ready; then another one gets the request. Where there is none, 503 with
+    /// `Retry-After` ([`RefusalKind::NoMember`](crate::RefusalKind)). The member is not ejected: it is busy rather than
+    /// dead. No bound unless said. It takes tokio's timer where a member is not ready at once.
+    pub fn acquire_timeout(mut self, at_most: Duration) -> Self {
+        self.acquire_timeout = Some(at_most);
+        self
+    }
+
+    /// How long a member may keep silent, from its call or the last it read of the body, until the head of its response.
+    /// Then it is called off, and another one gets the request, if it may; else 504
+    /// ([`RefusalKind::MemberTimedOut`](crate::RefusalKind)). While the member waits for the client to send more, time
+    /// does not count. No bound unless said. It takes tokio's timer.
+    ///
+    /// Long polling needs a longer one. What comes after the head is not bounded.
+    pub fn head_timeout(mut self, at_most: Duration) -> Self {
+        self.head_timeout = Some(at_most);
+        self
+    }
+
     /// How long a member that failed is left alone; with each failure in a row twice as long, up to `at_most`.
     /// 1 second and 60 seconds unless said. Chance adds up to a tenth, so that front ends do not all try it at one
     /// moment; not where the operator ejects it.
@@ -142,9 +247,13 @@ impl Failover {
         self
     }
 
-    /// A response of this status goes to another member, if the request may. None unless said.
+    /// A response of this status goes to another member, if the request may be sent twice. None unless said.
+    ///
+    /// 1xx is nothing that could be taken back, and 425 is for the client (RFC 8470, section 5.2): they are passed on
+    /// although they stand here.
     pub fn retry_on_status<I: IntoIterator<Item = StatusCode>>(mut self, statuses: I) -> Self {
-        self.retry_on.extend(statuses);
+        let is_final = |status: &StatusCode| !status.is_informational() && *status != StatusCode::TOO_EARLY;
+        self.retry_on.extend(statuses.into_iter().filter(is_final));
         self
     }
 
@@ -161,9 +270,15 @@ impl Failover {
         self
     }
 
+    /// Whether two members may get the request.
+    pub(super) fn may_repeat(&self, parts: &request::Parts) -> bool {
+        let has_key =
+            || matches!(only_line(&parts.headers, &IDEMPOTENCY_KEY), Ok(Some(key)) if !key.is_empty());
+        parts.method.is_idempotent() || (self.trusts_idempotency_key && has_key())
+    }
+
     pub(super) fn retries(&self, status: StatusCode) -> bool {
-        // A connection that speaks another protocol has no second try.
-        status != StatusCode::SWITCHING_PROTOCOLS && self.retry_on.contains(&status)
+        self.retry_on.contains(&status)
     }
 
     pub(super) fn ejects(&self, status: StatusCode) -> bool {
@@ -180,38 +295,4 @@ impl Failover {
     }
 }
 
-/// How far a request had come when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Phase {
-    /// The member could not be reached.
-    Connect,
-    /// The member was reached and did not take the request (HTTP/2: `REFUSED_STREAM`, or `GOAWAY` before it).
-    NotSent,
-    /// The member may have got some or all of it.
-    Sent,
-}
-
-#[cfg(feature = "client")]
-impl Phase {
-    /// The phase of an error of hyper-util's legacy client, or of a boxed error with one among its sources: a classifier
-    /// for [`Builder::classify`](super::Builder::classify).
-    pub fn of_hyper_util(error: &dyn Any) -> Self {
-        use hyper_util::client::legacy::Error;
-
-        type Boxed = Box<dyn std::error::Error + Send + Sync>;
-
-        if let Some(error) = error.downcast_ref::<Error>() {
-            return if error.is_connect() { Self::Connect } else { Self::Sent };
-        }
-        let mut source =
-            error.downcast_ref::<Boxed>().map(|error| -> &(dyn std::error::Error + 'static) { &**error });
-        while let Some(error) = source {
-            match error.downcast_ref::<Error>() {
-                Some(error) if error.is_connect() => return Self::Connect,
-                _ => source = error.source(),
-            }
-        }
-        Self::Sent
-    }
-}
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

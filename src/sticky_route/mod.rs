@@ -20,15 +20,18 @@
 //!    standby members where there is neither. Where all are ejected one is tried anyway, of a pinned client its own.
 //! 6. No member: 503 with `Retry-After`, no body, and no cookie ([`RefusalKind::NoMember`](crate::RefusalKind)).
 //! 7. A clone of the member is driven to readiness and called, with what is decided so far, a [`Decision`], in the
-//!    request's extensions. If it fails, another one gets the request where [`Failover`] allows it: at most two in all,
-//!    unless said.
+//!    request's extensions. If it fails, or is late, another one gets the request where [`Failover`] allows it: at most two
+//!    in all, unless said, and none twice. What was never sent may always move; what was sent only where it may come twice,
+//!    and its body is there: unread, or logged with [`Failover::replay`]. Members that an outer retry met already
+//!    ([`TriedRoutes`]) are passed over.
 //! 8. A cookie of its own names exactly the member that answered. It is set where the client has none, or another one;
 //!    on a hit only to renew its dates, and not with a 502, 503 or 504 of the member or the refusal of a layer around it.
 //!    With it goes `Cache-Control: private`, in `CDN-Cache-Control` and its like (RFC 9213) too where the member sets one.
 //! 9. A member's `Set-Cookie` of that name is taken out. `Secure` follows [`Proxied::is_secure`](crate::Proxied).
 //! 10. The response's extensions get the [`Decision`], and [`Builder::observer`] is told.
 //!
-//! The error type is the member's own: what no other member could mend is handed on.
+//! The error type is the member's own: what no other member could mend is handed on. A member that does not answer within
+//! [`Failover::head_timeout`] is answered for with 504 ([`RefusalKind::MemberTimedOut`](crate::RefusalKind)).
 //!
 //! # Cost
 //!
@@ -39,7 +42,8 @@
 //! some; else it costs one look at each member. A change of members builds all maps anew. Tokens are made when a member is
 //! added; [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's
 //! head is cloned where a second member could get it: keep what stands in the extensions cheap to clone. Nothing of a body
-//! is buffered.
+//! is buffered but with [`Failover::replay`]: then one allocation for each body that is read, and its log. A timeout is one
+//! allocation where a member is not done at once, and a lock for each frame of the body; the budget is one atomic word.
 //!
 //! # Metrics and logs
 //!
@@ -56,11 +60,14 @@
 //! # Deployment caveats
 //!
 //! Only [`RouteCookie::opaque`] keeps clients from choosing their member. Give each pool its own name. An outer retry layer
-//! sends the same cookie to the same member again: leave retries to [`Failover`]. Without a [classifier](Builder::classify)
-//! no failed connect is known as one: [`Phase::of_hyper_util`](Phase#method.of_hyper_util) is the one for hyper-util's
-//! client (feature `client`). A member that is never ready holds its requests for ever: give it a timeout. Operators change
-//! members with [`Membership`], or in the browser with [`StickyAdmin`] (feature `admin`). An upgraded connection (101)
-//! counts as in flight for as long as its [`InFlightUpgrade`] is kept.
+//! sends the same cookie to the same member again: leave retries to [`Failover`], or give the request [`TriedRoutes`], where
+//! the recipe for tower's `Retry` stands. Without a [classifier](Builder::classify) no failed connect is known as one:
+//! [`Phase::of_hyper_util`](Phase#method.of_hyper_util) is the one for hyper-util's client (feature `client`, and
+//! `client-http2` for HTTP/2), [`Phase::of_tonic`](Phase#method.of_tonic) the one for tonic's Channel (feature `tonic`). A
+//! member that is never ready, or accepts and never answers, holds its requests for ever: give
+//! [`Failover::acquire_timeout`] and [`Failover::head_timeout`]. Operators change members with [`Membership`], or in the
+//! browser with [`StickyAdmin`] (feature `admin`). An upgraded connection (101) counts as in flight for as long as its
+//! [`InFlightUpgrade`] is kept.
 //!
 //! # Example
 //!
@@ -192,14 +199,21 @@ mod cookie;
 mod exchange;
 mod failover;
 mod future;
+mod home;
 mod layer;
 mod observer;
+mod phase;
 mod pool;
 mod reach;
+mod replay;
+mod retry_budget;
 mod route_cookie;
 mod route_suffix;
 mod service;
+mod timer;
 mod token;
+mod tried;
+mod unanswered;
 
 use std::fmt;
 
@@ -209,10 +223,11 @@ pub use self::attributes::{SameSite, Secure};
 pub use self::body::{InFlight, InFlightUpgrade, RequestBody};
 use self::builder::Problem;
 pub use self::builder::{BuildError, Builder, Stickiness};
-pub use self::failover::{Failover, Phase};
+pub use self::failover::Failover;
 pub use self::future::ResponseFuture;
 pub use self::layer::StickyRouteLayer;
 pub use self::observer::{Change, End, Ended, Failure, Observer};
+pub use self::phase::Phase;
 #[cfg(feature = "tower")]
 pub use self::pool::DriveError;
 pub use self::pool::{
@@ -222,9 +237,11 @@ pub use self::reach::{Direct, Reach, Through};
 pub use self::route_cookie::RouteCookie;
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
 pub use self::service::StickyRoute;
+pub use self::tried::TriedRoutes;
+pub use self::unanswered::{DecidedErrors, DecidedFuture, Unanswered};
 
 /// What became of a request, in the extensions of the response: for logs, and for outer layers. An error of a member has
-/// none.
+/// none, but for [`Unanswered`]; the 502 of [`StickyRoute::errors_to_502`] has.
 ///
 /// A member finds one in the extensions of the request, with what is decided so far: itself, and which attempt it is. In
 /// the place of a pinned member it reads [`Outcome::Detour`]: whether that is [`Outcome::Repinned`] is for its answer to
@@ -240,7 +257,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The member that answered. `None` where the pool refused the request.
+    /// The member that answered; where the last one failed, that one. `None` where the pool refused the request.
     pub fn route(&self) -> Option<&Route> {
         self.route.as_ref()
     }
@@ -250,7 +267,7 @@ impl Decision {
         self.outcome
     }
 
-    /// How many members got the request, or were to get it.
+    /// How many members got the request, or were to get it. What outer layers sent before is not counted.
     pub fn attempts(&self) -> usize {
         self.attempts
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use super::Decision;
-use super::failover::Phase;
+use super::phase::Phase;
 use super::pool::{Route, State};
 use super::service::Shared;
 
@@ -130,6 +130,8 @@ pub enum End {
     Refused,
     /// The error of the last member was handed on.
     Failed,
+    /// The last member did not answer in time: the pool answered 504.
+    TimedOut,
     /// The response future was dropped first: the client went, or an outer timeout struck.
     Cancelled,
 }
@@ -140,6 +142,10 @@ pub enum End {
 pub enum Failure {
     /// It was not ready, or gave an error: how far the request had come.
     Error(Phase),
+    /// It was not ready within [`Failover::acquire_timeout`](super::Failover::acquire_timeout).
+    NotReadyInTime,
+    /// It gave no head of a response within [`Failover::head_timeout`](super::Failover::head_timeout).
+    NoAnswerInTime,
     /// It answered, with a status of [`Failover::retry_on_status`](super::Failover::retry_on_status) or
     /// [`eject_on_status`](super::Failover::eject_on_status).
     Status(StatusCode),

@@ -13,11 +13,14 @@ use super::Stickiness;
 use super::body::{InFlight, RequestBody};
 use super::cookie::Cookie;
 use super::exchange::Exchange;
-use super::failover::{Failover, Phase};
+use super::failover::Failover;
 use super::future::ResponseFuture;
 use super::observer::{Change, Reporter};
+use super::phase::Phase;
 use super::pool::{Entry, Membership, Picker, Route, Snapshot};
 use super::reach::{Direct, Reach};
+use super::retry_budget::RetryBudget;
+use super::unanswered::DecidedErrors;
 use crate::errors_to_502::ErrorsTo502;
 use crate::refusal::Caller;
 
@@ -39,9 +42,10 @@ impl<M, R> StickyRoute<M, R> {
         Membership::new(self.shared.clone())
     }
 
-    /// Answers 502 where no member could, so that the error is `Infallible`, as axum wants it.
-    pub fn errors_to_502(self) -> ErrorsTo502<Self> {
-        ErrorsTo502::new(self)
+    /// Answers 502 where no member could, so that the error is `Infallible`, as axum wants it. The answer has its
+    /// [`Decision`](super::Decision).
+    pub fn errors_to_502(self) -> ErrorsTo502<DecidedErrors<Self>> {
+        ErrorsTo502::new(DecidedErrors::new(self))
     }
 }
 
@@ -65,7 +69,7 @@ where
 {
     type Response = Response<InFlight<T>>;
     type Error = S::Error;
-    type Future = ResponseFuture<M, R, S, S::Future, B>;
+    type Future = ResponseFuture<M, R, S, S::Future, B, S::Error>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -93,6 +97,7 @@ pub(super) struct Shared<S> {
     pub(super) cookie: Cookie,
     pub(super) stickiness: Stickiness,
     pub(super) failover: Failover,
+    pub(super) retry_budget: Option<RetryBudget>,
     pub(super) classify: Option<fn(&dyn Any) -> Phase>,
     pub(super) clock: Clock,
     pub(super) reporter: Reporter,

@@ -21,7 +21,8 @@ fn a_page_that_does_not_change() {
                 <noscript><img src=/a></noscript>";
     let part = "<p class=a>http://text/ <a href=\"http://h/\">b</a><img src='https://h/a' srcset='/b 2x'>\
                 <!-- http://h/ --><link rel=icon href=/c><p style='a:url(&quot;/d&quot;)'><style>@import 'https://h/'";
-    let page = [head, &part.repeat(90), part, "</style><img alt='", part].map(|piece| Bytes::from(piece.to_owned()));
+    let page =
+        [head, &part.repeat(90), part, "</style><img alt='", part].map(|piece| Bytes::from(piece.to_owned()));
     // `Bytes` are made to be shared by the first clone.
     black_box(page.clone());
     let (cost, ()) = taken(|| {

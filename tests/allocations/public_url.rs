@@ -32,9 +32,14 @@ fn a_check_of_a_host_takes_nothing() {
         AllowedHosts::parse(&many).unwrap().any_port(),
         AllowedHosts::any(),
     ] {
-        for host in
-            ["Example.COM.", "a.host-7.example:8443", "evil.example", "[2001:DB8:0::1]", "192.0.2.1:81", &long]
-        {
+        for host in [
+            "Example.COM.",
+            "a.host-7.example:8443",
+            "evil.example",
+            "[2001:DB8:0::1]",
+            "192.0.2.1:81",
+            &long,
+        ] {
             let check = || HostPort::parse(host.as_bytes()).map(|host| allowed.allows(Scheme::Https, &host));
             let (taken, answer) = taken(black_box(check));
             assert!(answer.is_some(), "{host}");

@@ -69,7 +69,14 @@ fn an_answer_costs_what_is_rewritten() {
     for (layer, url, name, value, rewritten, allocations) in [
         // Nothing is rewritten.
         (&internal, url, "location", "/webapps/home", "/webapps/home", 0),
-        (&internal, url, "location", "https://idp.example/login?next=/", "https://idp.example/login?next=/", 0),
+        (
+            &internal,
+            url,
+            "location",
+            "https://idp.example/login?next=/",
+            "https://idp.example/login?next=/",
+            0,
+        ),
         (&internal, url, "location", "https://example.com/webapps/x", "https://example.com/webapps/x", 0),
         (&internal, url, "location", "?page=2", "?page=2", 0),
         (&internal, url, "location", "next/page", "next/page", 0),

@@ -13,7 +13,7 @@ use counting::{Taken, taken};
 use http::{Request, Response};
 use tower::Service;
 use tower_proxied::sticky_route::{
-    Decision, Ended, Member, Observer, Outcome, RequestBody, RouteCookie, StickyRoute,
+    Decision, Ended, Failover, Member, Observer, Outcome, RequestBody, RouteCookie, StickyRoute,
 };
 
 #[derive(Clone)]
@@ -123,6 +123,41 @@ fn decisions_and_observers_cost_a_box_each() {
         let Poll::Ready(Ok(response)) = response else { unreachable!("nothing here waits") };
         assert_eq!(response.extensions().get::<Decision>().unwrap().outcome(), Outcome::Hit);
         assert_eq!(taken.allocations, allocations);
+    }
+}
+
+/// To the four of the decisions one place is added, where somebody may ask for the body or when it was read, and a copy of
+/// the head (the map of its headers, of its extensions, and the one that is in there) where a second member could get it.
+#[test]
+fn failover_costs_where_it_is_configured() {
+    let second = Duration::from_secs(1);
+    let default = Failover::default;
+    for (members, failover, allocations) in [
+        (1, default(), 4),
+        (1, default().retry_budget(20, 10), 4),
+        (1, default().acquire_timeout(second), 4),
+        (1, default().replay(64 * 1024), 4),
+        (1, default().trust_idempotency_key(), 4),
+        (1, default().head_timeout(second), 5),
+        (2, default(), 11),
+        (
+            2,
+            default().retry_budget(20, 10).acquire_timeout(second).replay(64 * 1024).head_timeout(second),
+            11,
+        ),
+    ] {
+        let builder = StickyRoute::builder("shop").cookie(RouteCookie::suffix("s", '.')).failover(failover);
+        let builder = (1..=members)
+            .fold(builder, |builder, at| builder.member(Member::new(&format!("m{at}"), Answers)));
+        let mut sticky = builder.build().unwrap();
+        let mut exchange = || {
+            let request = Request::builder().header("cookie", "s=abc.m1").extension(1_u8).body(()).unwrap();
+            taken(|| pin!(sticky.call(request)).poll(&mut Context::from_waker(Waker::noop())))
+        };
+        drop(exchange());
+        let (taken, response) = exchange();
+        assert!(response.is_ready());
+        assert_eq!(taken.allocations, allocations, "{members}");
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_proxied::sticky_route::{
     Balance, BuildError, Builder, Decision, Failover, Member, Membership, Outcome, Phase, RequestBody, Role,
-    RouteCookie, SameSite, Secure, State, Stickiness, StickyRoute,
+    Route, RouteCookie, SameSite, Secure, State, Stickiness, StickyRoute, TriedRoutes,
 };
 use tower_proxied::{ForwardedForLayer, PeerAddr, Scheme, TrustedProxies};
 
@@ -64,8 +64,10 @@ pub(crate) fn run(case: &Case) -> Verdict {
             "retry_status",
             "fail_on_status",
             "on_failover",
-            // All bodies of these cases come home unread, so that no log of them is needed.
             "replay",
+            "replay_cap",
+            "trust_idempotency_key",
+            "errors_to_502",
             "hard_unknown",
             "successors",
             "slow_start",
@@ -116,7 +118,7 @@ async fn exchange(case: &Case, pool: &Pool) -> Verdict {
     let (given, expect) = (&case.given, &case.expect);
     support::only_keys(
         &given["request"],
-        &["method", "path", "cookie", "scheme", "headers", "trusted", "body"],
+        &["method", "path", "cookie", "scheme", "headers", "trusted", "body", "extensions"],
     )?;
     support::only_keys(
         expect,
@@ -522,6 +524,13 @@ impl Pool {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, value.as_str().unwrap().parse().unwrap());
         }
+        if let Some(extensions) = given.get("extensions") {
+            support::only_keys(extensions, &["tried_routes"]).unwrap();
+            let routes = extensions["tried_routes"].as_array().unwrap().iter();
+            let tried: TriedRoutes =
+                routes.map(|route| Route::parse(route.as_str().unwrap()).unwrap()).collect();
+            request.extensions_mut().insert(tried);
+        }
         request
     }
 
@@ -529,18 +538,18 @@ impl Pool {
         &self,
         given: &Value,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<impl Body<Data = Bytes, Error = Failure> + use<>>, Failure> {
+    ) -> Result<Response<BoxBody<Bytes, Failure>>, Failure> {
         let scheme = given["scheme"].as_str().unwrap_or("http");
         let peer: std::net::SocketAddr = "192.0.2.9:4711".parse().unwrap();
-        ServiceBuilder::new()
-            .layer(PeerAddr::layer(peer))
-            .layer(
-                ForwardedForLayer::x_forwarded_for(TrustedProxies::none())
-                    .listener_scheme(Scheme::parse(scheme.as_bytes()).unwrap()),
-            )
-            .service(self.sticky.clone())
-            .oneshot(request)
-            .await
+        let stack = ServiceBuilder::new().layer(PeerAddr::layer(peer)).layer(
+            ForwardedForLayer::x_forwarded_for(TrustedProxies::none())
+                .listener_scheme(Scheme::parse(scheme.as_bytes()).unwrap()),
+        );
+        if self.config["errors_to_502"] == true {
+            let Ok(response) = stack.service(self.sticky.clone().errors_to_502()).oneshot(request).await;
+            return Ok(response.map(BodyExt::boxed));
+        }
+        Ok(stack.service(self.sticky.clone()).oneshot(request).await?.map(BodyExt::boxed))
     }
 
     async fn answer(&self, route: Option<&str>) -> String {
@@ -784,10 +793,19 @@ fn failover(config: &Value) -> Result<Failover, String> {
         codes.map(|code| StatusCode::from_u16(code as u16).unwrap()).collect()
     };
     let retry = Duration::from_secs(config["retry"].as_u64().unwrap_or(600));
-    let failover = Failover::default()
+    let mut failover = Failover::default()
         .eject_for(retry, retry)
         .retry_on_status(statuses(&config["retry_status"]))
         .eject_on_status(statuses(&config["fail_on_status"]));
+    let mut cap = config["replay"].as_u64().or(config["replay_cap"].as_u64());
+    if config["trust_idempotency_key"] == true {
+        failover = failover.trust_idempotency_key();
+        // The member reads the body of the case.
+        cap = cap.or(Some(1));
+    }
+    if let Some(cap) = cap {
+        failover = failover.replay(cap.try_into().unwrap());
+    }
     match config["on_failover"].as_str() {
         None => Ok(failover),
         Some("keep") => Ok(failover.keep_pin()),
@@ -853,6 +871,14 @@ enum Failure {
     Reset,
     Body,
 }
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Failure {}
 
 fn classify(error: &dyn Any) -> Phase {
     match error.downcast_ref() {

@@ -171,7 +171,7 @@ impl<S> Snapshot<S> {
     }
 
     /// The member of this route, or what leads to its successor.
-    pub(super) fn named(&self, route: &str) -> Option<&Arc<Entry<S>>> {
+    pub(in super::super) fn named(&self, route: &str) -> Option<&Arc<Entry<S>>> {
         self.get(self.position(route)?)
     }
 
