@@ -1,6 +1,8 @@
-//! What a pool costs by its size, and beside tower's `Balance` behind a `Buffer`, in the same run.
+//! What a request through a pool costs, by the number of members, and beside tower's `Balance` behind a `Buffer`, in the
+//! same run.
 //!
-//! `cargo bench --bench sticky_route`. All contenders are timed in turn, many times; the tables show medians.
+//! `cargo bench --bench sticky_route`. All contenders are timed in turn, many times; the tables show medians. Requests are
+//! built before the clock runs.
 
 mod support;
 
@@ -11,14 +13,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use http::{HeaderValue, Request, Response, header};
-use tower::balance::p2c::Balance;
-use tower::buffer::Buffer;
-use tower::discover::ServiceList;
-use tower::load::{CompleteOnResponse, PendingRequests};
-use tower::{Service, ServiceExt};
-use tower_proxied::sticky_route::{Balance as Policy, Member, RouteCookie, StickyRoute};
+use tower::Service;
+use tower_proxied::sticky_route::{Balance as Policy, Failover, Member, RouteCookie, StickyRoute};
 
-use self::support::{interleaved, is_wanted};
+use self::support::{interleaved, is_wanted, medians};
 
 const SIZES: [usize; 3] = [2, 100, 10_000];
 
@@ -27,7 +25,6 @@ fn main() {
         return;
     }
     by_size();
-    beside_balance();
 }
 
 /// Answers at once.
@@ -48,139 +45,161 @@ impl<B> Service<Request<B>> for Answering {
     }
 }
 
-fn pool(size: usize, balance: Policy) -> StickyRoute<Answering> {
+fn pool(size: usize, balance: Policy, cookie: RouteCookie, attempts: usize) -> StickyRoute<Answering> {
     (0..size)
         .fold(StickyRoute::builder("bench"), |builder, number| {
             builder.member(Member::new(&format!("http-{number}"), Answering))
         })
-        .cookie(RouteCookie::opaque([[42; 32]]))
+        .cookie(cookie)
+        .failover(Failover::default().max_attempts(attempts))
         .balance(balance)
         .build()
         .unwrap()
 }
 
-/// One request from its building to its response, which is dropped.
-fn exchange<S>(service: &S, cookie: Option<&HeaderValue>) -> Response<S::Body>
-where
-    S: Answers,
-{
-    let mut request = Request::new(());
-    if let Some(cookie) = cookie {
-        request.headers_mut().insert(header::COOKIE, cookie.clone());
+/// How a client is pinned.
+#[derive(Clone, Copy)]
+enum Pinned {
+    /// By what the application's cookie ends in, which the member may see.
+    Suffix,
+    /// By a token in a header, which the member must not see.
+    Header,
+    /// By a token in a cookie, which the member must not see: the line is written anew.
+    Cookie,
+    Not,
+}
+
+impl Pinned {
+    fn cookie(self) -> RouteCookie {
+        match self {
+            Self::Suffix | Self::Not => RouteCookie::suffix("session", '.'),
+            Self::Header => RouteCookie::opaque([[42; 32]]).in_header("x-route"),
+            Self::Cookie => RouteCookie::opaque([[42; 32]]),
+        }
     }
-    service.answer(black_box(request))
+
+    /// A request of each of many clients, of members here and there.
+    fn requests(self, sticky: &StickyRoute<Answering>, size: usize) -> Vec<Request<()>> {
+        let request = |number: usize| {
+            let mut request = Request::new(());
+            let headers = request.headers_mut();
+            match self {
+                Self::Suffix => {
+                    let pin = format!("session=0123456789abcdef.http-{}", number % size);
+                    headers.insert(header::COOKIE, pin.parse().unwrap());
+                }
+                Self::Header => {
+                    headers.insert(
+                        "x-route",
+                        answer(sticky.clone(), Request::new(())).headers()["x-route"].clone(),
+                    );
+                }
+                Self::Cookie => {
+                    let response = answer(sticky.clone(), Request::new(()));
+                    let line = response.headers()[header::SET_COOKIE].as_bytes();
+                    let pin = line.split(|byte| *byte == b';').next().unwrap();
+                    headers.insert(header::COOKIE, HeaderValue::from_bytes(pin).unwrap());
+                }
+                Self::Not => {}
+            }
+            request
+        };
+        (0..CLIENTS).map(|number| request(number * 7919)).collect()
+    }
 }
 
-trait Answers {
-    type Body;
+const CLIENTS: usize = 512;
 
-    fn answer(&self, request: Request<()>) -> Response<Self::Body>;
+/// The response to one request.
+fn answer<S, R>(mut service: S, request: Request<()>) -> Response<R>
+where
+    S: Service<Request<()>, Response = Response<R>, Error = Infallible>,
+{
+    let mut future = std::pin::pin!(service.call(request));
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(response)) => response,
+        Poll::Ready(Err(never)) => match never {},
+        Poll::Pending => panic!("members answer at once"),
+    }
 }
 
-impl<S, R> Answers for S
+/// Nanoseconds per request, of all in batches, each of which is built before it is timed.
+fn timed(requests: &[Request<()>], mut each: impl FnMut(&mut Vec<Request<()>>)) -> f64 {
+    let mut nanoseconds = 0;
+    let mut batch = Vec::with_capacity(16);
+    for requests in requests.chunks(16) {
+        batch.extend(requests.iter().cloned());
+        let start = Instant::now();
+        each(&mut batch);
+        nanoseconds += start.elapsed().as_nanos();
+        batch.clear();
+    }
+    nanoseconds as f64 / requests.len() as f64
+}
+
+/// Until the member would be called.
+fn until_called<S: Service<Request<()>> + Clone>(service: &S, requests: &[Request<()>]) -> f64 {
+    let mut futures = Vec::with_capacity(16);
+    timed(requests, |batch| {
+        futures.clear();
+        for request in batch.drain(..) {
+            futures.push(service.clone().call(black_box(request)));
+        }
+    })
+}
+
+/// Until the response is dropped.
+fn whole<S, R>(service: &S, requests: &[Request<()>]) -> f64
 where
     S: Service<Request<()>, Response = Response<R>, Error = Infallible> + Clone,
 {
-    type Body = R;
-
-    fn answer(&self, request: Request<()>) -> Response<R> {
-        let mut future = std::pin::pin!(self.clone().call(request));
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(response)) => response,
-            Poll::Ready(Err(never)) => match never {},
-            Poll::Pending => panic!("members answer at once"),
+    timed(requests, |batch| {
+        for request in batch.drain(..) {
+            drop(black_box(answer(service.clone(), black_box(request))));
         }
-    }
+    })
 }
 
 fn by_size() {
-    println!("ns per request, of which the bare member and the building of a request are the first line");
-    println!("{:36} {:>10} {:>10} {:>10}", "", SIZES[0], SIZES[1], SIZES[2]);
-    let bare = HeaderValue::from_static("bench-route=0123456789abcdef0123456789abcdef");
-    let [time] = interleaved([&|| drop(black_box(exchange(&Answering, Some(&bare))))]);
-    println!("{:36} {time:>10.0} {time:>10.0} {time:>10.0}", "bare member");
-
-    let pools = SIZES.map(|size| pool(size, Policy::PowerOfTwo));
-    let cookies = [0, 1, 2].map(|at| {
-        let response = exchange(&pools[at], None);
-        let line = response.headers()[header::SET_COOKIE].as_bytes();
-        let pin = line.split(|byte| *byte == b';').next().unwrap();
-        let pin = HeaderValue::from_bytes(pin).unwrap();
-        assert!(!exchange(&pools[at], Some(&pin)).headers().contains_key(header::SET_COOKIE));
-        pin
-    });
-    let [a, b, c] = interleaved([
-        &|| drop(black_box(exchange(&pools[0], Some(&cookies[0])))),
-        &|| drop(black_box(exchange(&pools[1], Some(&cookies[1])))),
-        &|| drop(black_box(exchange(&pools[2], Some(&cookies[2])))),
-    ]);
-    println!("{:36} {a:>10.0} {b:>10.0} {c:>10.0}", "sticky hit");
-    for balance in [Policy::PowerOfTwo, Policy::Rendezvous, Policy::SmoothWeighted, Policy::LeastBusy] {
-        let pools = SIZES.map(|size| pool(size, balance));
-        let [a, b, c] = interleaved([
-            &|| drop(black_box(exchange(&pools[0], None))),
-            &|| drop(black_box(exchange(&pools[1], None))),
-            &|| drop(black_box(exchange(&pools[2], None))),
-        ]);
-        println!("{:36} {a:>10.0} {b:>10.0} {c:>10.0}", format!("fresh pick, {balance}"));
+    println!("ns per request, by the number of members");
+    println!("{:52} {:>10} {:>10} {:>10}", "", SIZES[0], SIZES[1], SIZES[2]);
+    let bare = [Request::new(()), Request::new(())];
+    let [time] = medians([|| whole(&Answering, &bare)]);
+    println!("{:52} {time:>10.0} {time:>10.0} {time:>10.0}", "bare member, whole");
+    for (name, pinned) in [
+        ("hit, route in the application's cookie", Pinned::Suffix),
+        ("hit, token in a header", Pinned::Header),
+        ("hit, token in a cookie", Pinned::Cookie),
+        ("fresh pick", Pinned::Not),
+    ] {
+        let pools = SIZES.map(|size| pool(size, Policy::PowerOfTwo, pinned.cookie(), 1));
+        let with_failover = SIZES.map(|size| pool(size, Policy::PowerOfTwo, pinned.cookie(), 2));
+        let requests = [0, 1, 2].map(|at| pinned.requests(&pools[at], SIZES[at]));
+        line(&format!("{name}: until the member is called"), |at| until_called(&pools[at], &requests[at]));
+        line(&format!("{name}: whole, without failover"), |at| whole(&pools[at], &requests[at]));
+        line(&format!("{name}: whole"), |at| whole(&with_failover[at], &requests[at]));
     }
+    for balance in [Policy::SmoothWeighted, Policy::ByRequests, Policy::LeastBusy, Policy::Rendezvous] {
+        let pools = SIZES.map(|size| pool(size, balance, Pinned::Not.cookie(), 1));
+        let requests: Vec<Request<()>> = (0..32).map(|_| Request::new(())).collect();
+        line(&format!("fresh pick, {balance}: until the member is called"), |at| {
+            until_called(&pools[at], &requests)
+        });
+    }
+    let pools = SIZES.map(|size| pool(size, Policy::PowerOfTwo, Pinned::Cookie.cookie(), 2));
     let changes = pools.each_ref().map(StickyRoute::membership);
     let [a, b, c] = interleaved([
         &|| changes[0].set_weight("http-1", 2).unwrap(),
         &|| changes[1].set_weight("http-1", 2).unwrap(),
         &|| changes[2].set_weight("http-1", 2).unwrap(),
     ]);
-    println!("{:36} {a:>10.0} {b:>10.0} {c:>10.0}", "a change of weight");
+    println!("{:52} {a:>10.0} {b:>10.0} {c:>10.0}", "a change of weight");
 }
 
-/// Tasks that send one request after the other, each on a thread of its own; tower's worker has one besides.
-fn beside_balance() {
-    const ROUNDS: usize = 11;
-    const REQUESTS: usize = 4_000;
-    println!("\nns per request of all threads together, fresh picks (power of two choices on both sides)");
-    println!("{:36} {:>10} {:>22}", "", "ours", "Balance in Buffer");
-    for threads in [1, 2] {
-        for size in SIZES {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(threads + 1).build().unwrap();
-            let ours = pool(size, Policy::PowerOfTwo);
-            let theirs = runtime.block_on(async {
-                let members =
-                    (0..size).map(|_| PendingRequests::new(Answering, CompleteOnResponse::default()));
-                Buffer::new(Balance::new(ServiceList::new::<Request<()>>(members)), 1024)
-            });
-            let mut times = [Vec::new(), Vec::new()];
-            for _ in 0..ROUNDS {
-                times[0].push(runtime.block_on(elapsed(&ours, threads, REQUESTS)));
-                times[1].push(runtime.block_on(elapsed(&theirs, threads, REQUESTS)));
-            }
-            let [ours, theirs] = times.map(|mut times| {
-                times.sort_by(f64::total_cmp);
-                times[ROUNDS / 2]
-            });
-            let ratio = format!("{theirs:.0} ({:.1}x)", theirs / ours);
-            println!("{:36} {ours:>10.0} {ratio:>22}", format!("{threads} threads, {size} members"));
-        }
-    }
-}
-
-async fn elapsed<S>(service: &S, threads: usize, requests: usize) -> f64
-where
-    S: Service<Request<()>, Error: std::fmt::Debug, Response: Send, Future: Send> + Clone + Send + 'static,
-{
-    let start = Instant::now();
-    let tasks: Vec<_> = (0..threads)
-        .map(|_| {
-            let service = service.clone();
-            tokio::spawn(async move {
-                for _ in 0..requests {
-                    drop(black_box(service.clone().oneshot(Request::new(())).await.unwrap()));
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    start.elapsed().as_nanos() as f64 / (threads * requests) as f64
+fn line(name: &str, time: impl Fn(usize) -> f64) {
+    let [a, b, c] = medians([0, 1, 2].map(|at| {
+        let time = &time;
+        move || time(at)
+    }));
+    println!("{name:52} {a:>10.0} {b:>10.0} {c:>10.0}");
 }

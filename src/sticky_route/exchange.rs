@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header, request};
 use super::body::InFlight;
 use super::cookie::{Pin, Reading};
 use super::failover::Phase;
-use super::pool::{Client, Entry, Picked, Whose};
+use super::pool::{Client, Entry, Now, Picked, Snapshot, Whose};
 use super::service::Shared;
 use super::{Decision, Outcome, Stickiness};
 use crate::forwarded_for::Proxied;
@@ -34,7 +34,8 @@ impl<S> Exchange<S> {
     where
         S: Clone,
     {
-        let now = shared.now();
+        let clock = || shared.now();
+        let now = &Now::of(&clock);
         let cookie = &shared.cookie;
         let snapshot = shared.snapshot.load();
         let is_in_scope = cookie.is_in_scope(parts);
@@ -53,7 +54,7 @@ impl<S> Exchange<S> {
             _ => Outcome::NoRoute,
         };
         if matches!(reading, Reading::Unknown) && cookie.is_own() && shared.stickiness == Stickiness::Strict {
-            return Err(Refused::until(None, now, unpinned));
+            return Err(Refused::until(None, now.get(), unpinned));
         }
         let proxied = parts.extensions.get::<Proxied>();
         let mut exchange = Self {
@@ -73,25 +74,24 @@ impl<S> Exchange<S> {
         if let Reading::Pinned(entry, pin) = reading {
             picked = shared.picker.take_pinned(&snapshot, &entry, now);
             if picked.is_none()
-                && let Some(until) = shared.wait_for(&entry, now)
+                && let Some(until) = shared.wait_for(&entry, now.get())
             {
-                return Err(Refused::until(until, now, Outcome::Unusable));
+                return Err(Refused::until(until, now.get(), Outcome::Unusable));
             }
             exchange.pinned = Some((entry, pin));
         }
-        match picked.or_else(|| exchange.pick(now)).and_then(|picked| exchange.take(picked)) {
+        match picked.or_else(|| exchange.pick(&snapshot, now)).and_then(|picked| exchange.take(picked)) {
             Some(service) => Ok((exchange, service)),
             None => {
                 let outcome = if exchange.pinned.is_some() { Outcome::Unusable } else { unpinned };
-                Err(Refused::until(snapshot.earliest_retry(), now, outcome))
+                Err(Refused::until(snapshot.earliest_retry(), now.get(), outcome))
             }
         }
     }
 
-    fn pick(&self, now: u64) -> Option<Picked<S>> {
+    fn pick(&self, snapshot: &Snapshot<S>, now: &Now<'_>) -> Option<Picked<S>> {
         let pinned = self.pinned.as_ref().map(|(entry, _)| entry);
-        let shared = &self.shared;
-        shared.picker.pick(&shared.snapshot.load(), pinned, &self.tried, self.client, now)
+        self.shared.picker.pick(snapshot, pinned, &self.tried, self.client, now)
     }
 
     fn take(&mut self, picked: Picked<S>) -> Option<S>
@@ -151,7 +151,8 @@ impl<S> Exchange<S> {
             return None;
         }
         self.tried.extend(self.taken.as_ref().map(|(entry, _)| entry.clone()));
-        let picked = self.pick(self.shared.now())?;
+        let clock = || self.shared.now();
+        let picked = self.pick(&self.shared.snapshot.load(), &Now::of(&clock))?;
         let service = self.take(picked)?;
         self.attempts = self.attempts.saturating_add(1);
         Some(service)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::BuildError;
 use super::super::service::Shared;
 use super::state::{MemberState, State};
-use super::{Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
+use super::{Balance, Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
 
 /// Changes the members of a running pool. Requests under way keep the members that they have.
 ///
@@ -181,6 +181,7 @@ impl<S> Membership<S> {
     /// All members, in their order.
     pub fn status(&self) -> Vec<MemberStatus> {
         let now = self.shared.now();
+        let snapshot = self.shared.snapshot.load();
         let status = |entry: &Arc<Entry<S>>| MemberStatus {
             route: entry.route.clone(),
             settings: entry.settings.clone(),
@@ -189,7 +190,16 @@ impl<S> Membership<S> {
             owed: entry.state.lag.load(Ordering::Relaxed),
             in_flight: entry.state.in_flight(),
         };
-        self.shared.snapshot.load().entries().iter().map(status).collect()
+        let mut members: Vec<MemberStatus> = snapshot.entries().iter().map(status).collect();
+        if self.shared.picker.balance == Balance::SmoothWeighted {
+            let turn = self.shared.picker.taken_turns.load(Ordering::Relaxed);
+            for (at, owed) in snapshot.turns().owed(turn) {
+                if let Some(member) = members.get_mut(at) {
+                    member.owed = member.owed.saturating_add(owed);
+                }
+            }
+        }
+        members
     }
 
     /// Tells of changes from now on.
@@ -246,7 +256,12 @@ impl<S> Membership<S> {
             let snapshot = self.shared.snapshot.load_full();
             let mut members = Members { entries: snapshot.entries().into(), gone: snapshot.gone().into() };
             change(&mut members)?;
-            self.shared.snapshot.store(Arc::new(Snapshot::new(members.entries, members.gone)));
+            let next = Snapshot::new(members.entries, members.gone);
+            if self.shared.picker.balance == Balance::SmoothWeighted {
+                // Not while a request waits.
+                next.turns();
+            }
+            self.shared.snapshot.store(Arc::new(next));
         }
         self.shared.tell();
         Ok(())

@@ -2,6 +2,7 @@
 
 mod alias;
 mod membership;
+mod now;
 mod pick;
 mod snapshot;
 mod state;
@@ -10,6 +11,7 @@ mod sync;
 mod tests;
 #[cfg(feature = "tower")]
 mod tower;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use super::{BuildError, Problem};
 use crate::wire::cookie::is_value;
 
 pub use self::membership::{Drained, MemberStatus, Membership, StillBusy, UnknownRoute, Watch};
+pub(super) use self::now::Now;
 pub use self::pick::Balance;
 pub(super) use self::pick::{Client, Picked, Picker};
 pub(super) use self::snapshot::{Entry, Snapshot};

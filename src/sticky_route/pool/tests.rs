@@ -28,7 +28,13 @@ fn weighted(balance: Balance, weights: &[u32]) -> Membership<()> {
 
 impl Membership<()> {
     fn pick_for(&self, client: Client) -> Option<Picked<()>> {
-        self.shared.picker.pick(&self.shared.snapshot.load(), None, &[], client, self.shared.now())
+        self.shared.picker.pick(
+            &self.shared.snapshot.load(),
+            None,
+            &[],
+            client,
+            &Now::of(&|| self.shared.now()),
+        )
     }
 
     fn pick(&self) -> Option<Picked<()>> {
@@ -38,7 +44,7 @@ impl Membership<()> {
     fn take(&self, pin: &str) -> Option<Picked<()>> {
         let snapshot = self.shared.snapshot.load();
         let (pinned, _) = snapshot.pinned(pin.as_bytes())?;
-        self.shared.picker.take_pinned(&snapshot, pinned, self.shared.now())
+        self.shared.picker.take_pinned(&snapshot, pinned, &Now::of(&|| self.shared.now()))
     }
 
     fn counts(&self, number: usize) -> BTreeMap<String, usize> {
@@ -150,7 +156,8 @@ fn those_tried_are_no_candidates() {
     for balance in [Balance::PowerOfTwo, Balance::Rendezvous] {
         let members = weighted(balance, &[1, 1]);
         let snapshot = members.shared.snapshot.load();
-        let pick = |tried: &[_]| members.shared.picker.pick(&snapshot, None, tried, client(1), 0);
+        let pick =
+            |tried: &[_]| members.shared.picker.pick(&snapshot, None, tried, client(1), &Now::of(&|| 0));
         let (first, _) = pick(&[]).unwrap();
         let (second, _) = pick(std::slice::from_ref(&first)).unwrap();
         assert_ne!(first.route, second.route);
@@ -208,8 +215,8 @@ fn a_removed_member_lets_nobody_in_from_an_old_snapshot() {
     members.remove("a").unwrap();
     members.insert(Member::new("a", ())).unwrap();
     let (pinned, _) = old.pinned(b"a").unwrap();
-    assert!(members.shared.picker.pick(&old, None, &[], client(1), 0).is_none());
-    assert!(members.shared.picker.take_pinned(&old, pinned, 0).is_none());
+    assert!(members.shared.picker.pick(&old, None, &[], client(1), &Now::of(&|| 0)).is_none());
+    assert!(members.shared.picker.take_pinned(&old, pinned, &Now::of(&|| 0)).is_none());
     assert_eq!(members.status()[0].in_flight(), 0, "the new member starts anew");
     drop(running);
     assert_eq!(members.counts(3)["a"], 3);
@@ -233,7 +240,8 @@ fn front_ends_that_share_only_names_agree() {
             let snapshot = pool.shared.snapshot.load();
             let pinned = snapshot.pinned(b"b").unwrap().0.clone();
             let tried = [pinned.clone()];
-            let picked = pool.shared.picker.pick(&snapshot, Some(&pinned), &tried, client(number), 0);
+            let picked =
+                pool.shared.picker.pick(&snapshot, Some(&pinned), &tried, client(number), &Now::of(&|| 0));
             picked.unwrap().0.route.clone()
         };
         assert_eq!(substitute(&one), substitute(&other), "{number}");
