@@ -9,12 +9,19 @@ mod support;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hint::black_box;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response, header};
-use tower::Service;
-use tower_proxied::sticky_route::{Balance as Policy, Failover, Member, RouteCookie, StickyRoute};
+use tower::balance::p2c::Balance;
+use tower::buffer::Buffer;
+use tower::discover::ServiceList;
+use tower::load::{CompleteOnResponse, PendingRequests};
+use tower::{Service, ServiceExt};
+use tower_proxied::sticky_route::{
+    Balance as Policy, Failover, Member, RequestBody, RouteCookie, StickyRoute,
+};
 
 use self::support::{interleaved, is_wanted, medians};
 
@@ -25,6 +32,7 @@ fn main() {
         return;
     }
     by_size();
+    beside_balance();
 }
 
 /// Answers at once.
@@ -45,10 +53,54 @@ impl<B> Service<Request<B>> for Answering {
     }
 }
 
+/// Moves the request into a future as large as ours, and does nothing else.
+#[derive(Clone, Debug)]
+struct Moving;
+
+const OURS: usize = size_of::<<StickyRoute<Answering> as Service<Request<()>>>::Future>();
+
+struct Moved {
+    _request: Request<()>,
+    _rest: [u8; OURS - size_of::<Request<()>>()],
+}
+
+impl Future for Moved {
+    type Output = Result<Response<()>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Pending
+    }
+}
+
+impl Service<Request<()>> for Moving {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Moved;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Moved {
+        let (parts, body) = black_box(request.into_parts());
+        Moved { _request: Request::from_parts(parts, body), _rest: black_box([0; _]) }
+    }
+}
+
 fn pool(size: usize, balance: Policy, cookie: RouteCookie, attempts: usize) -> StickyRoute<Answering> {
+    pool_of(Answering, size, balance, cookie, attempts)
+}
+
+fn pool_of<S: Clone>(
+    member: S,
+    size: usize,
+    balance: Policy,
+    cookie: RouteCookie,
+    attempts: usize,
+) -> StickyRoute<S> {
     (0..size)
         .fold(StickyRoute::builder("bench"), |builder, number| {
-            builder.member(Member::new(&format!("http-{number}"), Answering))
+            builder.member(Member::new(&format!("http-{number}"), member.clone()))
         })
         .cookie(cookie)
         .failover(Failover::default().max_attempts(attempts))
@@ -164,8 +216,8 @@ fn by_size() {
     println!("ns per request, by the number of members");
     println!("{:52} {:>10} {:>10} {:>10}", "", SIZES[0], SIZES[1], SIZES[2]);
     let bare = [Request::new(()), Request::new(())];
-    let [time] = medians([|| whole(&Answering, &bare)]);
-    println!("{:52} {time:>10.0} {time:>10.0} {time:>10.0}", "bare member, whole");
+    line("bare member: whole", |_| whole(&Answering, &bare));
+    line("a request moved into a future of ours: until then", |_| until_called(&Moving, &bare));
     for (name, pinned) in [
         ("hit, route in the application's cookie", Pinned::Suffix),
         ("hit, token in a header", Pinned::Header),
@@ -202,4 +254,169 @@ fn line(name: &str, time: impl Fn(usize) -> f64) {
         move || time(at)
     }));
     println!("{name:52} {a:>10.0} {b:>10.0} {c:>10.0}");
+}
+
+/// Answers after some work, as long as it takes to write a short message to a socket.
+#[derive(Clone, Debug)]
+struct Working;
+
+impl<B> Service<Request<B>> for Working {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_micros(5) {
+            std::hint::spin_loop();
+        }
+        ready(Ok(Response::new(())))
+    }
+}
+
+/// Tasks that send one request after the other, each on a thread of its own; tower's worker has one besides.
+fn beside_balance() {
+    println!(
+        "\nns per request of all threads together, and how many times ours theirs is: as it is, and without what the"
+    );
+    println!("bare member takes from the same threads");
+    println!(
+        "{:34} {:>6} {:>7} {:>7} {:>10} {:>16} {:>16}",
+        "", "bare", "hit", "fresh", "Balance", "of a hit", "of a fresh pick"
+    );
+    for threads in [1, 2] {
+        for size in SIZES {
+            beside("at once", &Answering, threads, size);
+        }
+    }
+    for threads in [1, 2] {
+        beside("after 5 us", &Working, threads, 100);
+    }
+}
+
+fn beside<S>(how: &str, member: &S, threads: usize, size: usize)
+where
+    S: Clone + Send + Sync + 'static,
+    S: Service<
+            Request<()>,
+            Response = Response<()>,
+            Error = Infallible,
+            Future = Ready<Result<Response<()>, Infallible>>,
+        >,
+    S: Service<
+            Request<RequestBody<()>>,
+            Response = Response<()>,
+            Error = Infallible,
+            Future = Ready<Result<Response<()>, Infallible>>,
+        >,
+{
+    const ROUNDS: usize = 15;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads + 1).build().unwrap();
+    let ours = pool_of(member.clone(), size, Policy::PowerOfTwo, Pinned::Suffix.cookie(), 2);
+    let theirs = runtime.block_on(async {
+        let members = (0..size).map(|_| PendingRequests::new(member.clone(), CompleteOnResponse::default()));
+        Buffer::new(Balance::new(ServiceList::new::<Request<()>>(members)), 1024)
+    });
+    let fresh: Vec<Request<()>> = (0..CLIENTS).map(|_| Request::new(())).collect();
+    let pinned: Vec<Request<()>> =
+        Pinned::Suffix.requests(&pool(1, Policy::PowerOfTwo, Pinned::Suffix.cookie(), 1), size);
+    let mut times = [const { Vec::new() }; 4];
+    for _ in 0..ROUNDS {
+        times[0].push(runtime.block_on(elapsed(member, threads, &fresh)));
+        times[1].push(runtime.block_on(elapsed(&ours, threads, &pinned)));
+        times[2].push(runtime.block_on(elapsed(&ours, threads, &fresh)));
+        times[3].push(runtime.block_on(elapsed(&theirs, threads, &fresh)));
+    }
+    let [bare, hit, fresh, theirs] = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[ROUNDS / 2]
+    });
+    let ratios = |ours: f64| format!("{:.1}x, {:.1}x", theirs / ours, (theirs - bare) / (ours - bare));
+    println!(
+        "{:34} {bare:>6.0} {hit:>7.0} {fresh:>7.0} {theirs:>10.0} {:>16} {:>16}",
+        format!("{threads} threads, {size} members, {how}"),
+        ratios(hit),
+        ratios(fresh),
+    );
+}
+
+/// Nanoseconds for each request; copies of them are made before, and what is left of it is the same for all.
+async fn elapsed<S>(service: &S, threads: usize, requests: &[Request<()>]) -> f64
+where
+    S: Service<Request<()>, Error: std::fmt::Debug, Response: Send, Future: Send> + Clone + Send + 'static,
+{
+    const TIMES: usize = 8;
+    let batches: Vec<Vec<Request<()>>> =
+        (0..threads).map(|_| (0..TIMES).flat_map(|_| requests.iter().cloned()).collect()).collect();
+    let start = Instant::now();
+    let tasks: Vec<_> = batches
+        .into_iter()
+        .map(|batch| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                for request in batch {
+                    drop(black_box(service.clone().oneshot(request).await.unwrap()));
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    start.elapsed().as_nanos() as f64 / (threads * TIMES * requests.len()) as f64
+}        let member = |_| PendingRequests::new(member.clone(), CompleteOnResponse::default());
+        let members: Vec<_> = (0..size).map(member).collect();
+        Buffer::new(Balance::new(ServiceList::new::<Request<()>>(members)), 1024)
+    });
+    let fresh: Vec<Request<()>> = (0..CLIENTS).map(|_| Request::new(())).collect();
+    let pinned: Vec<Request<()>> =
+        Pinned::Suffix.requests(&pool(1, Policy::PowerOfTwo, Pinned::Suffix.cookie(), 1), size);
+    let mut times = [const { Vec::new() }; 4];
+    for _ in 0..ROUNDS {
+        times[0].push(runtime.block_on(elapsed(member, threads, &fresh)));
+        times[1].push(runtime.block_on(elapsed(&ours, threads, &pinned)));
+        times[2].push(runtime.block_on(elapsed(&ours, threads, &fresh)));
+        times[3].push(runtime.block_on(elapsed(&theirs, threads, &fresh)));
+    }
+    let [bare, hit, fresh, theirs] = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[ROUNDS / 2]
+    });
+    let ratios = |ours: f64| format!("{:.1}x, {:.1}x", theirs / ours, (theirs - bare) / (ours - bare));
+    println!(
+        "{:34} {bare:>6.0} {hit:>7.0} {fresh:>7.0} {theirs:>10.0} {:>16} {:>16}",
+        format!("{threads} threads, {size} members, {how}"),
+        ratios(hit),
+        ratios(fresh),
+    );
+}
+
+/// Nanoseconds for each request; copies of them are made before, and what is left of it is the same for all.
+async fn elapsed<S>(service: &S, threads: usize, requests: &[Request<()>]) -> f64
+where
+    S: Service<Request<()>, Error: std::fmt::Debug, Response: Send, Future: Send> + Clone + Send + 'static,
+{
+    const TIMES: usize = 8;
+    let batches: Vec<Vec<Request<()>>> =
+        (0..threads).map(|_| (0..TIMES).flat_map(|_| requests.iter().cloned()).collect()).collect();
+    let start = Instant::now();
+    let tasks: Vec<_> = batches
+        .into_iter()
+        .map(|batch| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                for request in batch {
+                    drop(black_box(service.clone().oneshot(request).await.unwrap()));
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    start.elapsed().as_nanos() as f64 / (threads * TIMES * requests.len()) as f64
 }

@@ -30,9 +30,10 @@ pub enum Balance {
     /// spares are to stand in, or 64 turns in a row found nobody, the turn is worked out among those that take new sessions,
     /// at the cost of [`ByRequests`](Self::ByRequests).
     ///
-    /// The order is Apache's where the sum of the weights, divided by their greatest common divisor, is at most 4096: each
-    /// has exactly its share in so many turns, and no more than two turns more or less than that up to any moment. Otherwise
-    /// turns go by steps of the golden ratio, which keeps the shares about as even without a period.
+    /// The order is Apache's where all weights are equal, or their sum divided by their greatest common divisor is at most
+    /// 4096: each has exactly its share in so many turns, and no more than two turns more or less than that up to any
+    /// moment. Otherwise turns go by steps of the golden ratio, which keeps the shares without a period: five turns more or
+    /// less in the first 20,000, and hardly more later.
     SmoothWeighted,
     /// By the same turns, and requests of pinned clients count too, which is what Apache does: after a busy client its
     /// member gets no new sessions for as many turns. A short lock and one look at each member for each request.
