@@ -29,6 +29,7 @@ pub struct StickyRoute<S> {
 
 impl<S> StickyRoute<S> {
     pub(super) fn new(shared: Shared<S>) -> Self {
+        shared.picker.prepare(&shared.snapshot.load());
         Self { shared: Arc::new(shared) }
     }
 

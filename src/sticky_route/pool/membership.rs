@@ -193,7 +193,8 @@ impl<S> Membership<S> {
         let mut members: Vec<MemberStatus> = snapshot.entries().iter().map(status).collect();
         if self.shared.picker.balance == Balance::SmoothWeighted {
             let turn = self.shared.picker.taken_turns.load(Ordering::Relaxed);
-            for (at, owed) in snapshot.turns().owed(turn) {
+            let is_passed_over = |at: usize| members.get(at).is_none_or(|member| member.state != State::Ok);
+            for (at, owed) in snapshot.turns().owed(turn, is_passed_over) {
                 if let Some(member) = members.get_mut(at) {
                     member.owed = member.owed.saturating_add(owed);
                 }
@@ -257,10 +258,7 @@ impl<S> Membership<S> {
             let mut members = Members { entries: snapshot.entries().into(), gone: snapshot.gone().into() };
             change(&mut members)?;
             let next = Snapshot::new(members.entries, members.gone);
-            if self.shared.picker.balance == Balance::SmoothWeighted {
-                // Not while a request waits.
-                next.turns();
-            }
+            self.shared.picker.prepare(&next);
             self.shared.snapshot.store(Arc::new(next));
         }
         self.shared.tell();
@@ -447,7 +445,8 @@ impl MemberStatus {
 
     /// What the turns of [`Balance::SmoothWeighted`](super::Balance::SmoothWeighted),
     /// [`ByRequests`](super::Balance::ByRequests) and [`LeastBusy`](super::Balance::LeastBusy) owe it, in hundredths of a
-    /// weight: the `lbstatus` of Apache's balancer-manager.
+    /// weight: the `lbstatus` of Apache's balancer-manager. Turns that were worked out beforehand owe what they would if the
+    /// members that take new sessions had been the same since their period began.
     pub fn owed_in_hundredths(&self) -> i64 {
         self.owed
     }

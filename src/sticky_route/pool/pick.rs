@@ -117,6 +117,13 @@ impl Picker {
         Self { balance, warm_up, taken_turns: AtomicU64::new(0), turns: Mutex::new(()) }
     }
 
+    /// Works out what picks need of a snapshot, so that no request waits for it.
+    pub(in super::super) fn prepare<S>(&self, snapshot: &Snapshot<S>) {
+        if self.balance == Balance::SmoothWeighted {
+            snapshot.turns();
+        }
+    }
+
     /// The member that a cookie names, if it takes the request; else its successor, or that one's.
     pub(in super::super) fn take_pinned<S>(
         &self,

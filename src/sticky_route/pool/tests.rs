@@ -151,9 +151,48 @@ fn a_spare_for_each_that_takes_nothing() {
     assert_eq!(members.counts(4), BTreeMap::from([("b".to_owned(), 2), ("r".to_owned(), 2)]));
 }
 
+/// Ejected, full or closed: the others keep their order, and their shares.
+#[test]
+fn who_takes_nothing_is_passed_over() {
+    let order = |members: &Membership<()>, number| -> String {
+        (0..number).map(|_| members.pick().unwrap().0.route.to_string()).collect()
+    };
+    for state in [State::Ejected, State::Drain, State::Disabled, State::Stopped] {
+        let members = weighted(Balance::SmoothWeighted, &[5, 1, 1]);
+        assert_eq!(order(&members, 7), "aabacaa");
+        members.set_state("b", state).unwrap();
+        assert_eq!(order(&members, 6), "aaacaa", "{state}");
+        members.set_state("b", State::Ok).unwrap();
+        assert_eq!(order(&members, 7), "aabacaa", "{state}");
+    }
+    let members = pool(
+        Balance::SmoothWeighted,
+        [Member::new("a", ()), Member::new("b", ()).max_in_flight(1), Member::new("c", ())],
+    );
+    let busy = members.take("b");
+    assert_eq!(order(&members, 4), "acac");
+    drop(busy);
+    assert_eq!(order(&members, 3), "abc");
+}
+
+/// A turn that would be long in coming is worked out among those that are there.
+#[test]
+fn turns_of_few_among_many() {
+    let names: Vec<String> = (0..300).map(|at| format!("m{at}")).collect();
+    let members = pool(Balance::SmoothWeighted, names.iter().map(|name| Member::new(name, ())));
+    for name in &names {
+        if !["m7", "m8", "m299"].contains(&&**name) {
+            members.set_state(name, State::Ejected).unwrap();
+        }
+    }
+    let counts = members.counts(300);
+    assert_eq!(counts.values().sum::<usize>(), 300);
+    assert!(counts.values().all(|count| (90..=110).contains(count)), "{counts:?}");
+}
+
 #[test]
 fn those_tried_are_no_candidates() {
-    for balance in [Balance::PowerOfTwo, Balance::Rendezvous] {
+    for balance in [Balance::PowerOfTwo, Balance::SmoothWeighted, Balance::Rendezvous] {
         let members = weighted(balance, &[1, 1]);
         let snapshot = members.shared.snapshot.load();
         let pick =

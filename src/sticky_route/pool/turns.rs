@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 /// The turns of smooth weighted round robin, worked out beforehand, so that taking one is a look and no lock.
 #[derive(Debug)]
 pub(super) enum Turns {
@@ -46,22 +48,28 @@ impl Turns {
         }
     }
 
-    /// What each has gained by now and not paid, as Apache counts it: none on a circle.
-    pub(super) fn owed(&self, turn: u64) -> Vec<(usize, i64)> {
+    /// What each has gained since the period began and not paid, as Apache counts it, among those that are not passed over:
+    /// none on a circle.
+    pub(super) fn owed(&self, turn: u64, is_passed_over: impl Fn(usize) -> bool) -> Vec<(usize, i64)> {
         let Self::Period { weights, turns } = self else { return Vec::new() };
         let passed = turns.get(..within(turn, turns).unwrap_or(0)).unwrap_or_default();
-        let sum = weights.iter().fold(0_i64, |sum, (_, weight)| sum.saturating_add((*weight).into()));
-        let length = i64::try_from(passed.len()).unwrap_or(i64::MAX);
-        let mut owed: Vec<(usize, i64)> =
-            weights.iter().map(|(one, weight)| (*one, i64::from(*weight).saturating_mul(length))).collect();
+        let mut counts = HashMap::with_capacity(weights.len());
+        for (one, _) in weights.iter().filter(|(one, _)| !is_passed_over(*one)) {
+            counts.insert(*one, 0_i64);
+        }
+        let mut length = 0_i64;
         for one in passed {
-            if let Ok(at) = owed.binary_search_by_key(one, |(one, _)| *one)
-                && let Some((_, owed)) = owed.get_mut(at)
-            {
-                *owed = owed.saturating_sub(sum);
+            if let Some(count) = counts.get_mut(one) {
+                *count = count.saturating_add(1);
+                length = length.saturating_add(1);
             }
         }
-        owed
+        let open =
+            || weights.iter().filter_map(|(one, weight)| Some((*one, i64::from(*weight), counts.get(one)?)));
+        let sum = open().fold(0_i64, |sum, (_, weight, _)| sum.saturating_add(weight));
+        let owed =
+            |weight: i64, count: i64| weight.saturating_mul(length).saturating_sub(count.saturating_mul(sum));
+        open().map(|(one, weight, count)| (one, owed(weight, *count))).collect()
     }
 }
 
@@ -136,7 +144,7 @@ mod tests {
     #[test]
     fn nobody_has_no_turn() {
         assert_eq!(turns(&[]).get(7), None);
-        assert_eq!(turns(&[]).owed(7), []);
+        assert_eq!(turns(&[]).owed(7, |_| false), []);
     }
 
     #[test]
@@ -157,7 +165,7 @@ mod tests {
             let sum: u32 = weights.iter().sum();
             let mut gains = vec![0_i64; weights.len()];
             for turn in 0..2 * u64::from(sum) {
-                let owed: Vec<i64> = turns.owed(turn).into_iter().map(|(_, owed)| owed).collect();
+                let owed: Vec<i64> = turns.owed(turn, |_| false).into_iter().map(|(_, owed)| owed).collect();
                 prop_assert_eq!(&owed, &gains);
                 for (gain, weight) in gains.iter_mut().zip(&weights) {
                     *gain += i64::from(*weight);
