@@ -100,7 +100,7 @@
 //! | `reload` | [`SharedProxies`](trust::SharedProxies), replaced while requests are served | |
 //! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`] in configuration files | |
 //! | `idn` | host names in Unicode in the configuration | |
-//! | `tracing` | one error event where a service was wired without peer information | |
+//! | `tracing` | events: a service wired without peer information; [`StickyRoute`]'s members fail, are ejected, come back | |
 //! | `tower` | [`StickyRoute`]: members from a `Discover` of tower, and its `Load` | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |
@@ -123,6 +123,8 @@
 )]
 
 mod asked_host;
+#[cfg(feature = "force-https-body")]
+pub mod behind_proxy;
 pub mod body;
 mod configured_host;
 pub mod errors_to_502;
@@ -149,6 +151,9 @@ pub mod sticky_route;
 pub mod trust;
 pub mod wire;
 
+#[cfg(feature = "force-https-body")]
+#[doc(inline)]
+pub use crate::behind_proxy::{BehindProxy, BehindProxyConfig, BehindProxyLayer};
 #[doc(inline)]
 pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
 #[cfg(feature = "force-https-body")]

@@ -79,6 +79,87 @@ impl<'de> Visitor<'de> for OneOrMany {
     }
 }
 
+#[cfg(feature = "force-https-body")]
+mod behind_proxy {
+    use ::serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+    use crate::behind_proxy::BehindProxyConfig;
+
+    /// A table of its keys, with texts, numbers, truth values and lists of texts. The error names the key that is refused.
+    impl<'de> Deserialize<'de> for BehindProxyConfig {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_map(Keys)
+        }
+    }
+
+    struct Keys;
+
+    impl<'de> Visitor<'de> for Keys {
+        type Value = BehindProxyConfig;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a table such as `trusted-proxies = [\"10.0.0.0/8\"]`")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<BehindProxyConfig, A::Error> {
+            let mut config = BehindProxyConfig::new();
+            while let Some(key) = table.next_key::<String>()? {
+                config = match table.next_value()? {
+                    Value::Text(text) => config.set(&key, &text),
+                    Value::List(items) => config.set_list(&key, items),
+                }
+                .map_err(A::Error::custom)?;
+            }
+            Ok(config)
+        }
+    }
+
+    enum Value {
+        Text(String),
+        List(Vec<String>),
+    }
+
+    impl<'de> Deserialize<'de> for Value {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_any(Values)
+        }
+    }
+
+    struct Values;
+
+    impl<'de> Visitor<'de> for Values {
+        type Value = Value;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a text, a number, true, false or a list of texts")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+            Ok(Value::Text(text.to_owned()))
+        }
+
+        fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+            Ok(Value::Text(value.to_string()))
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+            Ok(Value::Text(number.to_string()))
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+            Ok(Value::Text(number.to_string()))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = list.next_element()? {
+                items.push(item);
+            }
+            Ok(Value::List(items))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{from_str, to_string};

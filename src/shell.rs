@@ -18,21 +18,44 @@ pub(crate) trait Unit {
     fn when_disabled(parts: &mut request::Parts) -> Self::Owed;
 }
 
-pub(crate) fn call<U, S, B>(
-    unit: Option<&Arc<U>>,
+/// A layer without its service: what it makes of a request.
+pub(crate) trait Judge {
+    type Owed;
+
+    fn judge(&self, parts: &mut request::Parts) -> Result<Self::Owed, Refusal>;
+
+    /// What a disabled one makes of it.
+    #[cfg(feature = "force-https-body")]
+    fn when_disabled(parts: &mut request::Parts) -> Self::Owed;
+}
+
+impl<U: Unit> Judge for Option<Arc<U>> {
+    type Owed = U::Owed;
+
+    fn judge(&self, parts: &mut request::Parts) -> Result<U::Owed, Refusal> {
+        match self {
+            Some(unit) => unit.on_request(parts),
+            None => Ok(U::when_disabled(parts)),
+        }
+    }
+
+    #[cfg(feature = "force-https-body")]
+    fn when_disabled(parts: &mut request::Parts) -> U::Owed {
+        U::when_disabled(parts)
+    }
+}
+
+pub(crate) fn call<J, S, B>(
+    judge: &J,
     inner: &mut S,
     request: Request<B>,
-) -> ResponseFuture<S::Future, U::Owed>
+) -> ResponseFuture<S::Future, J::Owed>
 where
-    U: Unit,
+    J: Judge,
     S: Service<Request<B>>,
 {
     let (mut parts, body) = request.into_parts();
-    let judged = match unit {
-        Some(unit) => unit.on_request(&mut parts),
-        None => Ok(U::when_disabled(&mut parts)),
-    };
-    match judged {
+    match judge.judge(&mut parts) {
         Ok(owed) => ResponseFuture::inner(inner.call(Request::from_parts(parts, body)), owed),
         Err(refusal) => ResponseFuture::refused(refusal, Caller::of(&parts)),
     }
@@ -62,7 +85,10 @@ pub(crate) struct ExemptPaths(Vec<Box<str>>);
 impl ExemptPaths {
     /// Every path starts with a slash.
     pub(crate) fn add(&mut self, path: &str) {
-        self.0.push(format!("/{}", path.strip_prefix('/').unwrap_or(path)).into());
+        let path = format!("/{}", path.strip_prefix('/').unwrap_or(path)).into();
+        if !self.0.contains(&path) {
+            self.0.push(path);
+        }
     }
 
     /// No path of a request holds a query or a fragment.
@@ -103,11 +129,24 @@ macro_rules! shell {
             }
         }
 
+        impl crate::shell::Judge for $Layer {
+            type Owed = $owed;
+
+            fn judge(&self, parts: &mut http::request::Parts) -> Result<$owed, crate::refusal::Refusal> {
+                self.config.judge(parts)
+            }
+
+            #[cfg(feature = "force-https-body")]
+            fn when_disabled(parts: &mut http::request::Parts) -> $owed {
+                <$config as crate::shell::Unit>::when_disabled(parts)
+            }
+        }
+
         impl<S> tower_layer::Layer<S> for $Layer {
             type Service = $Service<S>;
 
             fn layer(&self, inner: S) -> Self::Service {
-                $Service { inner, config: self.config.clone() }
+                $Service { inner, layer: self.clone() }
             }
         }
 
@@ -116,7 +155,7 @@ macro_rules! shell {
         #[must_use]
         pub struct $Service<S> {
             inner: S,
-            config: Option<std::sync::Arc<$config>>,
+            layer: $Layer,
         }
 
         impl<S> $Service<S> {
@@ -154,7 +193,7 @@ macro_rules! shell {
             }
 
             fn call(&mut self, request: http::Request<B>) -> Self::Future {
-                crate::shell::call(self.config.as_ref(), &mut self.inner, request)
+                crate::shell::call(&self.layer, &mut self.inner, request)
             }
         }
     };

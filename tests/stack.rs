@@ -9,10 +9,13 @@ use common::stack;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_proxied::forced_host::AllowedHosts;
+use tower_proxied::forwarded_for::{Claims, Written};
 use tower_proxied::{
-    ForcedHostLayer, Identity, PathPrefix, PeerAddr, Proxied, PublicUrl, Refusal, ScriptName,
-    ScriptNamePrefixLayer,
+    BehindProxyLayer, ForceHttpsBodyLayer, ForcedHostLayer, ForwardedForLayer, Identity, PathPrefix,
+    PeerAddr, Proof, Proxied, ProxyRemoteUserLayer, PublicUrl, Refusal, ScriptName, ScriptNamePrefixLayer,
+    TrustedProxies,
 };
 
 /// What the inner service sees of a request.
@@ -24,9 +27,9 @@ struct Seen {
     extensions: String,
 }
 
-fn serve(peer: PeerAddr, mut request: Request<()>) -> (Response<Bytes>, Option<Seen>) {
-    request.extensions_mut().insert(peer);
-    let service = stack().layer(service_fn(|request: Request<()>| async move {
+/// An application that tells what it saw.
+fn telling() -> impl Service<Request<()>, Response = Response<Full<Bytes>>, Error = Infallible> + Clone {
+    service_fn(|request: Request<()>| async move {
         let (parts, ()) = request.into_parts();
         let extensions = format!(
             "{:?} {:?} {:?} {:?}",
@@ -42,9 +45,22 @@ fn serve(peer: PeerAddr, mut request: Request<()>) -> (Response<Bytes>, Option<S
         let body = "<img src=http://static.example/logo.png><a href=http://www.example/>";
         let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
         response.headers_mut().insert("content-type", HeaderValue::from_static("text/html"));
+        response.headers_mut().insert("location", HeaderValue::from_static("/login"));
         response.extensions_mut().insert(seen);
         Ok::<_, Infallible>(response)
-    }));
+    })
+}
+
+fn serve(peer: PeerAddr, request: Request<()>) -> (Response<Bytes>, Option<Seen>) {
+    served_by(stack().layer(telling()), peer, request)
+}
+
+fn served_by<S, R>(service: S, peer: PeerAddr, mut request: Request<()>) -> (Response<Bytes>, Option<Seen>)
+where
+    S: Service<Request<()>, Response = Response<R>, Error = Infallible>,
+    R: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+{
+    request.extensions_mut().insert(peer);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
@@ -134,6 +150,58 @@ proptest! {
                 prop_assert_eq!(response.status(), StatusCode::OK);
             }
         }
+    }
+
+    #[test]
+    fn the_composite_is_the_stack_made_by_hand(
+        lines in prop::collection::vec((any_name(), value()), 0..8),
+        target in target(),
+        is_proxy in any::<bool>(),
+        has in prop::array::uniform5(any::<bool>()),
+        is_exempt in any::<bool>(),
+    ) {
+        let trusted = TrustedProxies::loopback();
+        let claims = Claims::none().scheme(Written::Set.optional()).host(Written::Appended.optional());
+        let forwarded_for = ForwardedForLayer::x_forwarded_for(trusted.clone()).claims(claims);
+        let proxy_remote_user = ProxyRemoteUserLayer::new(Proof::peer(trusted));
+        let forced_host =
+            ForcedHostLayer::allowed(AllowedHosts::from_static(&["www.example.org", "[::1]"])).use_proxied();
+        let script_name = ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps"));
+        let https = ForceHttpsBodyLayer::new();
+        let path = if is_exempt { target.path() } else { "/healthz" };
+
+        let forwarded_for = if has[0] { forwarded_for } else { ForwardedForLayer::disabled() };
+        let proxy_remote_user = proxy_remote_user.exempt_path(path).build().unwrap();
+        let proxy_remote_user = if has[1] { proxy_remote_user } else { ProxyRemoteUserLayer::disabled() };
+        let forced_host = if has[2] { forced_host } else { ForcedHostLayer::disabled() };
+        let script_name = if has[3] { script_name } else { ScriptNamePrefixLayer::disabled() };
+        let https = if has[4] { https } else { ForceHttpsBodyLayer::disabled() };
+
+        let request = || {
+            let mut request = Request::builder().uri(target.clone()).body(()).unwrap();
+            request.headers_mut().extend(lines.clone());
+            request
+        };
+        let peer = || if is_proxy { proxy() } else { stranger() };
+        let composite = BehindProxyLayer::new(forwarded_for.clone())
+            .exempt_path(path)
+            .proxy_remote_user(proxy_remote_user.clone())
+            .forced_host(forced_host.clone())
+            .script_name_prefix(script_name.clone())
+            .force_https_body(https.clone());
+        let by_hand = ServiceBuilder::new()
+            .layer(forwarded_for.exempt_path(path))
+            .layer(proxy_remote_user)
+            .layer(forced_host.exempt_path(path))
+            .layer(script_name.exempt_path(path))
+            .layer(https.exempt_path(path));
+        let (ours, ours_saw) = served_by(composite.layer(telling()), peer(), request());
+        let (theirs, they_saw) = served_by(by_hand.service(telling()), peer(), request());
+        prop_assert_eq!(ours_saw, they_saw);
+        prop_assert_eq!(ours.status(), theirs.status());
+        prop_assert_eq!(ours.headers(), theirs.headers());
+        prop_assert_eq!(ours.extensions().get::<Refusal>(), theirs.extensions().get::<Refusal>());
+        prop_assert_eq!(ours.body(), theirs.body());
     }
 
     #[test]

@@ -23,11 +23,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::ring;
-use tower::{ServiceBuilder, ServiceExt};
+use tower::layer::layer_fn;
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_proxied::errors_to_502::{ErrorsTo502Layer, MemberError};
 use tower_proxied::front::{SetForwardedLayer, SetRemoteUserLayer, Target, UpstreamLayer};
 use tower_proxied::proxy_remote_user::Preset;
-use tower_proxied::sticky_route::{Member, Phase, RequestBody, Role, RouteCookie, StickyRoute};
+use tower_proxied::sticky_route::{
+    InFlightUpgrade, Member, Phase, RequestBody, Role, RouteCookie, StickyRoute,
+};
 use tower_proxied::{DetachedUser, ForwardedForLayer, PeerAddr, Scheme, Secret, TrustedProxies};
 
 use crate::serve::{self, Answer, Error, Listener};
@@ -204,10 +207,7 @@ fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
     let mut sticky =
         StickyRoute::builder("front").cookie(config.cookie.clone()).classify(Phase::of_hyper_util);
     for member in &config.members {
-        let client = client.clone();
-        let upstream = ServiceBuilder::new()
-            .layer(UpstreamLayer::new(member.target.clone()).websockets())
-            .service_fn(move |request| exchange(client.clone(), request));
+        let upstream = UpstreamLayer::new(member.target.clone()).websockets();
         sticky = sticky.member(Member::new(&member.route, upstream).weight(member.weight).role(member.role));
     }
     Ok(ServiceBuilder::new()
@@ -218,22 +218,26 @@ fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
             response
         })
         .layer(set_remote_user(config)?)
+        .layer(layer_fn(|pool| service_fn(move |request| exchange(Clone::clone(&pool), request))))
         .layer(ErrorsTo502Layer::new())
-        .service(sticky.build()?))
+        .layer(sticky.into_layer()?)
+        .service(client))
 }
 
 /// One request and its response; where both sides agree on a WebSocket, their connections are joined.
-async fn exchange<B>(
-    client: Client<HttpConnector, B>,
-    mut request: Request<B>,
-) -> Result<Response<Incoming>, hyper_util::client::legacy::Error>
+async fn exchange<S, R>(pool: S, mut request: Request<Incoming>) -> Result<Response<R>, S::Error>
 where
-    B: http_body::Body<Data: Send, Error: Into<Error>> + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<R>>,
 {
     let browser = request.headers().contains_key(header::UPGRADE).then(|| upgrade::on(&mut request));
-    let mut response = client.request(request).await?;
+    let mut response = pool.oneshot(request).await?;
     if let Some(browser) = browser.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-        tokio::spawn(join(browser, upgrade::on(&mut response)));
+        let in_flight = response.extensions_mut().remove::<InFlightUpgrade>();
+        let member = upgrade::on(&mut response);
+        tokio::spawn(async move {
+            join(browser, member).await;
+            drop(in_flight);
+        });
     }
     Ok(response)
 }

@@ -1,3 +1,6 @@
+use std::fmt;
+use std::str::FromStr;
+
 use http::{HeaderMap, HeaderName};
 
 use super::proxied::{Claim, Outcome, Proxied};
@@ -159,8 +162,10 @@ fn read_value<T>(value: Option<Value<'_>>, parse: impl Fn(&[u8]) -> Option<T>) -
     }
 }
 
-/// The front end whose usual recipe writes the claims. They were read off Apache httpd 2.4.71, nginx 1.22.1 and
-/// HAProxy 2.6.12.
+/// The front end whose usual recipe writes the claims.
+///
+/// Those of Apache httpd (2.4.71), nginx (1.22.1) and HAProxy (2.6.12) were read off the servers. Those of the others stand in
+/// their manuals, and were **not tested** against them. Each writes `X-Forwarded-For` too, but for what is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Front {
@@ -187,17 +192,108 @@ pub enum Front {
     /// http-request set-header X-Forwarded-Host %[req.fhdr(host)]
     /// ```
     HaProxy,
+    /// Traefik, which removes the client's `X-Forwarded-*` and sets its own, unless an entry point's
+    /// `forwardedHeaders.insecure`, or `trustedIPs` with clients among them, says otherwise. Untested.
+    Traefik,
+    /// Caddy's `reverse_proxy`, which ignores the client's values unless `trusted_proxies` holds clients. Untested.
+    Caddy,
+    /// Envoy as an edge proxy, with `use_remote_address: true`: it sets `X-Forwarded-Proto`, and hands `Host` through. Without
+    /// that option it believes what the client sent. Untested.
+    Envoy,
+    /// An Application Load Balancer of AWS, with `routing.http.xff_header_processing.mode` as it is (`append`): scheme and
+    /// port; `Host` comes through. Untested.
+    AwsAlb,
+    /// Cloudflare: the scheme; `Host` comes through. It appends to `X-Forwarded-For`, and sets `CF-Connecting-IP`, which
+    /// [`single`](crate::ForwardedForLayer::single) reads. The trusted networks are the ones that it publishes; they
+    /// change. Untested.
+    Cloudflare,
 }
 
 impl From<Front> for Claims {
     fn from(front: Front) -> Self {
-        let host = match front {
-            Front::Apache => Written::Appended,
-            Front::Nginx | Front::HaProxy => Written::Set,
-        };
-        Self::none().scheme(Written::Set).host(host)
+        let claims = Self::none().scheme(Written::Set);
+        match front {
+            Front::Apache => claims.host(Written::Appended),
+            Front::Nginx | Front::HaProxy | Front::Traefik | Front::Caddy => claims.host(Written::Set),
+            Front::AwsAlb => claims.port(Written::Set),
+            Front::Envoy | Front::Cloudflare => claims,
+        }
     }
 }
+
+/// As text: `scheme`, `host`, `port` and `prefix`, each with `=set`, `=appended` or `=appended-by-nearest`, and a `?` behind
+/// it where the claim may be absent; blanks or commas between them.
+///
+/// ```
+/// use tower_proxied::forwarded_for::{Claims, Written};
+///
+/// let claims: Claims = "scheme=set, host=appended?".parse()?;
+/// assert_eq!(claims, Claims::none().scheme(Written::Set).host(Written::Appended.optional()));
+/// assert_eq!("scheme=sat".parse::<Claims>().unwrap_err().item(), "scheme=sat");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl FromStr for Claims {
+    type Err = ClaimsError;
+
+    fn from_str(text: &str) -> Result<Self, ClaimsError> {
+        let items = text.split([',', ' ', '\t', '\n']).filter(|item| !item.is_empty());
+        items.into_iter().try_fold(Self::none(), Self::with)
+    }
+}
+
+impl Claims {
+    fn with(mut self, item: &str) -> Result<Self, ClaimsError> {
+        let refused = || ClaimsError { item: item.into() };
+        let (claim, written) = item.split_once('=').ok_or_else(refused)?;
+        let (written, optional) = match written.strip_suffix('?') {
+            Some(written) => (written, true),
+            None => (written, false),
+        };
+        let written = match written {
+            "set" => Written::Set,
+            "appended" => Written::Appended,
+            "appended-by-nearest" => Written::AppendedByNearest,
+            _ => return Err(refused()),
+        };
+        let claim = match claim {
+            "scheme" => &mut self.scheme,
+            "host" => &mut self.host,
+            "port" => &mut self.port,
+            "prefix" => &mut self.prefix,
+            _ => return Err(refused()),
+        };
+        match claim.replace(Declared { written, optional }) {
+            Some(_) => Err(refused()),
+            None => Ok(self),
+        }
+    }
+}
+
+/// A text that declares no [`Claims`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimsError {
+    item: Box<str>,
+}
+
+impl ClaimsError {
+    /// The offending item, as written.
+    pub fn item(&self) -> &str {
+        &self.item
+    }
+}
+
+impl fmt::Display for ClaimsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "claim {:?} is refused: it must be scheme, host, port or prefix, each once, with =set, =appended or \
+             =appended-by-nearest, and a ? behind it where it may be absent",
+            self.item
+        )
+    }
+}
+
+impl std::error::Error for ClaimsError {}
 
 /// Where the attested part of each declared field starts.
 #[derive(Clone, Copy, Debug, Default)]

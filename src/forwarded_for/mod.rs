@@ -85,7 +85,7 @@ mod walk;
 
 use http::{Extensions, HeaderMap, HeaderName, request};
 
-pub use self::claims::{Claims, Declared, Front, Written};
+pub use self::claims::{Claims, ClaimsError, Declared, Front, Written};
 pub use self::proxied::{Outcome, Proxied, SchemeSource};
 use self::source::Source;
 pub use crate::body::ResponseBody;

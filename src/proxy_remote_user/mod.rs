@@ -239,6 +239,13 @@ impl ProxyRemoteUserLayer {
         headers.dedup();
         headers
     }
+
+    /// As [`ProxyRemoteUserBuilder::exempt_path`], of a layer that is built.
+    #[cfg(feature = "force-https-body")]
+    pub(crate) fn exempt_path(mut self, path: &str) -> Self {
+        crate::shell::edit(&mut self.config, |config| config.exempt.add(path));
+        self
+    }
 }
 
 impl builder::Config {

@@ -141,6 +141,56 @@ impl<R: Body> Body for InFlight<R> {
     }
 }
 
+/// An upgraded connection, WebSocket as a rule: it is in the extensions of a response 101, and the member counts as busy
+/// as long as it or a clone of it lives.
+///
+/// The server drops it with the head, unless whoever joins the two connections takes it out and keeps it until they end.
+/// Then [`max_in_flight`](super::Member::max_in_flight) and [drains](super::Membership::drain) see upgraded connections.
+///
+/// # Example
+///
+/// ```
+/// use http::{Request, Response, StatusCode};
+/// use tower::{ServiceExt, service_fn};
+/// use tower_proxied::sticky_route::{InFlightUpgrade, Member, RequestBody, RouteCookie, StickyRoute};
+///
+/// async fn switch(_: Request<RequestBody<String>>) -> Result<Response<String>, std::io::Error> {
+///     let mut response = Response::new(String::new());
+///     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+///     Ok(response)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sticky = StickyRoute::builder("chat")
+///     .member(Member::new("http-1", service_fn(switch)))
+///     .cookie(RouteCookie::plain())
+///     .build()?;
+/// let members = sticky.membership();
+/// let mut response = sticky.oneshot(Request::new(String::new())).await?;
+/// let in_flight = response.extensions_mut().remove::<InFlightUpgrade>();
+/// drop(response);
+/// let joined = tokio::spawn(async move {
+///     // Here bytes go to and fro, until either side ends.
+///     drop(in_flight);
+/// });
+/// assert_eq!(members.status()[0].in_flight(), 1);
+/// joined.await?;
+/// assert_eq!(members.status()[0].in_flight(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct InFlightUpgrade {
+    _attempt: Arc<Attempt>,
+}
+
+impl InFlightUpgrade {
+    pub(super) fn new(attempt: Attempt) -> Self {
+        Self { _attempt: Arc::new(attempt) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

@@ -7,10 +7,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::failover::{Failover, Phase};
+use super::layer::StickyRouteLayer;
+use super::observer::{Observer, Reporter};
 use super::pool::{Balance, Member, Picker, Snapshot};
+use super::reach::Direct;
 use super::route_cookie::RouteCookie;
 use super::service::{Clock, Shared, StickyRoute};
 use super::token::WallClock;
+use crate::front::{Target, UpstreamLayer};
 
 impl<S> StickyRoute<S> {
     /// A pool of this name. The name is part of tokens and of the cookie's default name: give each pool its own.
@@ -30,11 +34,13 @@ impl<S> StickyRoute<S> {
             classify: None,
             clock: Box::new(Instant::now),
             wall_clock: WallClock::default(),
+            observer: None,
+            refused: None,
         }
     }
 }
 
-/// Builds a [`StickyRoute`].
+/// Builds a [`StickyRoute`], or a [`StickyRouteLayer`] where members are layers.
 #[must_use]
 pub struct Builder<S> {
     pool: Box<str>,
@@ -48,6 +54,9 @@ pub struct Builder<S> {
     classify: Option<fn(&dyn Any) -> Phase>,
     clock: Box<dyn Fn() -> Instant + Send + Sync>,
     wall_clock: WallClock,
+    observer: Option<Arc<dyn Observer>>,
+    /// The first item that was wrong when it was given.
+    refused: Option<BuildError>,
 }
 
 impl<S> Builder<S> {
@@ -105,7 +114,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The clock of ejections and drains, for tests. `Instant::now` unless said.
+    /// The clock of ejections, drains and [`Ended::took`](super::Ended::took), for tests. `Instant::now` unless said.
     pub fn clock(mut self, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         self.clock = Box::new(now);
         self
@@ -118,14 +127,39 @@ impl<S> Builder<S> {
         self
     }
 
+    /// Who is told what becomes of requests and members, for metrics. Nobody unless said, which costs nothing; with one, a
+    /// request takes one allocation more, and two looks at the [`clock`](Self::clock).
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// A pool without a member is built too: see [`StickyRoute::builder`].
     ///
     /// # Errors
     ///
     /// No cookie; a name, separator, path, domain or combination of attributes that browsers refuse; a key that is missing
     /// or too short; a limit, header, URL parameter or other route that does not fit the kind of cookie; a route or successor
-    /// that is no cookie value; a route that holds the separator of a managed suffix, or stands twice.
+    /// that is no cookie value; a route that holds the separator of a managed suffix, or stands twice; a target of
+    /// [`upstream`](Self::upstream) that is none.
     pub fn build(self) -> Result<StickyRoute<S>, BuildError> {
+        Ok(StickyRoute { shared: Arc::new(self.shared()?), reach: Direct(()) })
+    }
+
+    /// The same pool as a layer, over a client that all members share: they are layers themselves, such as
+    /// [`UpstreamLayer`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`build`](Self::build).
+    pub fn into_layer(self) -> Result<StickyRouteLayer<S>, BuildError> {
+        Ok(StickyRouteLayer::new(self.shared()?))
+    }
+
+    fn shared(self) -> Result<Shared<S>, BuildError> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
         if !crate::wire::cookie::is_name(self.pool.as_bytes()) {
             return Err(Problem::Pool.of(&self.pool));
         }
@@ -135,17 +169,40 @@ impl<S> Builder<S> {
             .build(&self.pool)?
             .with_wall_clock(self.wall_clock);
         let snapshot = Snapshot::build(self.members, &self.successors, &cookie)?;
-        Ok(StickyRoute::new(Shared {
+        let picker = Picker::new(self.balance, self.slow_start);
+        picker.prepare(&snapshot);
+        Ok(Shared {
             snapshot: ArcSwap::new(Arc::new(snapshot)),
             changes: Mutex::new(()),
             revision: watch::Sender::new(0),
-            picker: Picker::new(self.balance, self.slow_start),
+            picker,
             cookie,
             stickiness: self.stickiness,
             failover: self.failover,
             classify: self.classify,
             clock: Clock::new(self.clock),
-        }))
+            reporter: Reporter {
+                #[cfg(feature = "tracing")]
+                pool: self.pool,
+                observer: self.observer,
+            },
+        })
+    }
+}
+
+impl Builder<UpstreamLayer> {
+    /// Adds an application server by its origin, `http://host:port`: for [`into_layer`](Builder::into_layer).
+    ///
+    /// Short for [`UpstreamLayer::new`] in [`Member::new`]. What else there is to say of a member, such as its weight or
+    /// which Host it gets, is said there.
+    pub fn upstream(mut self, route: &str, target: &str) -> Self {
+        match Target::parse(target) {
+            Ok(target) => self.member(Member::new(route, UpstreamLayer::new(target))),
+            Err(_) => {
+                self.refused.get_or_insert(Problem::Target.of(target));
+                self
+            }
+        }
     }
 }
 
@@ -227,6 +284,7 @@ pub(super) enum Problem {
     Header,
     UrlParameter,
     OtherRoutes,
+    Target,
 }
 
 impl Problem {
@@ -256,6 +314,7 @@ impl Problem {
             Self::Route | Self::DuplicateRoute | Self::SeparatorInRoute => "route",
             Self::Balance => "balance",
             Self::SameSite => "SameSite",
+            Self::Target => "target",
         }
     }
 
@@ -289,6 +348,7 @@ impl Problem {
                 "it must be a name without `=`, `&`, `;`, `/` and blanks, for suffix or whole_value"
             }
             Self::OtherRoutes => "only managed_suffix has other routes",
+            Self::Target => "it must be http:// or https://, a host and perhaps a port, no path",
         }
     }
 }
@@ -322,6 +382,23 @@ mod tests {
         assert_eq!(successors("a", "a", "b"), "a", "it is a member");
         assert_eq!(item("shop", Some(RouteCookie::managed_suffix("sid", '.')), &["a.b"]), "a.b");
         assert_eq!(item("shop", Some(RouteCookie::plain().name("__Host-x")), &["a"]), "__Host-x");
+    }
+
+    #[test]
+    fn a_target_that_is_none_is_named() {
+        let build = |target: &str| {
+            let builder = StickyRoute::builder("shop").cookie(RouteCookie::plain());
+            builder.upstream("a", "http://10.0.0.1:8001").upstream("b", target).upstream("c", "ftp://c")
+        };
+        for target in ["10.0.0.2:8001", "http://10.0.0.2/app", "http://u:secret@b", ""] {
+            let error = build(target).into_layer().unwrap_err();
+            assert_eq!(error.item(), target, "the first that is wrong");
+            assert!(error.to_string().starts_with(&format!("target {target:?} is refused: ")), "{error}");
+            assert_eq!(build(target).build().unwrap_err(), error);
+        }
+        let twice = StickyRoute::builder("shop").cookie(RouteCookie::plain());
+        let twice = twice.upstream("a", "http://one").upstream("a", "http://two").into_layer();
+        assert_eq!(twice.unwrap_err().item(), "a");
     }
 
     #[test]

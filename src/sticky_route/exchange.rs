@@ -3,19 +3,22 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header, request};
 
-use super::body::InFlight;
+use super::body::{InFlight, InFlightUpgrade};
 use super::cookie::{Pin, Reading};
 use super::failover::Phase;
+use super::observer::{Change, End, Failure, Report};
 use super::pool::{Client, Entry, Now, Picked, Snapshot, Whose};
+use super::reach::Reach;
 use super::service::Shared;
 use super::{Decision, Outcome, Stickiness};
 use crate::forwarded_for::Proxied;
 use crate::refusal::{Caller, Refusal, RefusalKind};
 
 /// One request on its way to members.
-pub(super) struct Exchange<S> {
-    pub(super) shared: Arc<Shared<S>>,
-    pinned: Option<(Arc<Entry<S>>, Pin)>,
+pub(super) struct Exchange<M, R> {
+    pub(super) shared: Arc<Shared<M>>,
+    reach: R,
+    pinned: Option<(Arc<Entry<M>>, Pin)>,
     /// Of a request without a pin.
     unpinned: Outcome,
     may_write: bool,
@@ -23,17 +26,43 @@ pub(super) struct Exchange<S> {
     is_secure: bool,
     pub(super) is_idempotent: bool,
     client: Client,
-    taken: Option<Picked<S>>,
-    tried: Vec<Arc<Entry<S>>>,
+    taken: Option<Picked<M>>,
+    tried: Vec<Arc<Entry<M>>>,
     attempts: usize,
+    /// Where somebody wants it.
+    report: Option<Box<Report<M>>>,
 }
 
-impl<S> Exchange<S> {
+impl<M, R: Reach<M>> Exchange<M, R> {
     /// Reads the pin, takes it out of the request, and picks the first member.
-    pub(super) fn begin(shared: &Arc<Shared<S>>, parts: &mut request::Parts) -> Result<(Self, S), Refused>
-    where
-        S: Clone,
-    {
+    pub(super) fn begin(
+        shared: &Arc<Shared<M>>,
+        reach: &R,
+        parts: &mut request::Parts,
+    ) -> Result<(Self, R::Service), Refused> {
+        let since = shared.reporter.is_observed().then(|| shared.clock.instant());
+        match Self::pick_first(shared, reach, parts) {
+            Ok((mut exchange, service)) => {
+                exchange.report =
+                    since.and_then(|since| Some(Box::new(Report::new(shared, since, exchange.decision()?))));
+                Ok((exchange, service))
+            }
+            Err(refused) => {
+                #[cfg(feature = "tracing")]
+                shared.reporter.refused(refused.outcome);
+                if let Some(since) = since {
+                    Report::new(shared, since, refused.decision()).close(End::Refused);
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    fn pick_first(
+        shared: &Arc<Shared<M>>,
+        reach: &R,
+        parts: &mut request::Parts,
+    ) -> Result<(Self, R::Service), Refused> {
         let clock = || shared.now();
         let now = &Now::of(&clock);
         let cookie = &shared.cookie;
@@ -59,6 +88,7 @@ impl<S> Exchange<S> {
         let proxied = parts.extensions.get::<Proxied>();
         let mut exchange = Self {
             shared: shared.clone(),
+            reach: reach.clone(),
             pinned: None,
             unpinned,
             may_write: is_in_scope && cookie.is_own(),
@@ -69,6 +99,7 @@ impl<S> Exchange<S> {
             taken: None,
             tried: Vec::new(),
             attempts: 1,
+            report: None,
         };
         let mut picked = None;
         if let Reading::Pinned(entry, pin) = reading {
@@ -89,16 +120,13 @@ impl<S> Exchange<S> {
         }
     }
 
-    fn pick(&self, snapshot: &Snapshot<S>, now: &Now<'_>) -> Option<Picked<S>> {
+    fn pick(&self, snapshot: &Snapshot<M>, now: &Now<'_>) -> Option<Picked<M>> {
         let pinned = self.pinned.as_ref().map(|(entry, _)| entry);
         self.shared.picker.pick(snapshot, pinned, &self.tried, self.client, now)
     }
 
-    fn take(&mut self, picked: Picked<S>) -> Option<S>
-    where
-        S: Clone,
-    {
-        let service = picked.0.service.clone()?;
+    fn take(&mut self, picked: Picked<M>) -> Option<R::Service> {
+        let service = self.reach.service(picked.0.service.as_ref()?);
         self.taken = Some(picked);
         Some(service)
     }
@@ -115,26 +143,49 @@ impl<S> Exchange<S> {
         self.pinned.is_some() && self.shared.stickiness != Stickiness::Soft
     }
 
-    pub(super) fn failed(&mut self, phase: Phase) {
-        if let Some((entry, attempt)) = &mut self.taken
-            && phase == Phase::Connect
-            && !entry.settings.is_never_ejected
-            && attempt.failed(self.shared.now(), self.shared.failover.backoff)
-        {
-            self.shared.tell();
+    /// What is decided so far.
+    pub(super) fn decision(&self) -> Option<Decision> {
+        let (entry, _) = self.taken.as_ref()?;
+        let outcome = match &self.pinned {
+            None => self.unpinned,
+            Some((pinned, pin)) if pinned.route == entry.route => hit(*pin),
+            Some(_) => Outcome::Detour,
+        };
+        Some(Decision { route: Some(entry.route.clone()), outcome, attempts: self.attempts })
+    }
+
+    /// The error of the last member is handed on.
+    pub(super) fn gave_up(&mut self) {
+        if let Some(report) = self.report.take() {
+            report.close(End::Failed);
         }
     }
 
-    pub(super) fn answered<R>(&mut self, response: &Response<R>) {
+    pub(super) fn failed(&mut self, phase: Phase) {
+        let Some((entry, attempt)) = &mut self.taken else { return };
+        self.shared.reporter.member_failed(&entry.route, self.attempts, Failure::Error(phase));
+        if phase == Phase::Connect
+            && !entry.settings.is_never_ejected
+            && attempt.failed(self.shared.now(), self.shared.failover.backoff)
+        {
+            self.shared.changed(&entry.route, Change::Ejected);
+        }
+    }
+
+    pub(super) fn answered<T>(&mut self, response: &Response<T>) {
         let Some((entry, attempt)) = &mut self.taken else { return };
         let shared = &self.shared;
-        let is_changed = if shared.failover.ejects(response.status()) && !entry.settings.is_never_ejected {
-            attempt.failed(shared.now(), shared.failover.backoff)
+        let status = response.status();
+        if shared.failover.ejects(status) || shared.failover.retries(status) {
+            shared.reporter.member_failed(&entry.route, self.attempts, Failure::Status(status));
+        }
+        let change = if shared.failover.ejects(status) && !entry.settings.is_never_ejected {
+            attempt.failed(shared.now(), shared.failover.backoff).then_some(Change::Ejected)
         } else {
-            !is_refusal(response) && attempt.succeeded(shared.now())
+            (!is_refusal(response) && attempt.succeeded(shared.now())).then_some(Change::Recovered)
         };
-        if is_changed {
-            shared.tell();
+        if let Some(change) = change {
+            shared.changed(&entry.route, change);
         }
     }
 
@@ -143,10 +194,7 @@ impl<S> Exchange<S> {
     }
 
     /// The next member, if there is one. Otherwise nothing changes.
-    pub(super) fn next(&mut self) -> Option<S>
-    where
-        S: Clone,
-    {
+    pub(super) fn next(&mut self) -> Option<R::Service> {
         if self.attempts >= self.shared.failover.max_attempts || self.must_stay() {
             return None;
         }
@@ -155,12 +203,18 @@ impl<S> Exchange<S> {
         let picked = self.pick(&self.shared.snapshot.load(), &Now::of(&clock))?;
         let service = self.take(picked)?;
         self.attempts = self.attempts.saturating_add(1);
+        let decision = self.report.is_some().then(|| self.decision()).flatten();
+        if let (Some(report), Some(decision)) = (&mut self.report, decision) {
+            report.decision = decision;
+        }
         Some(service)
     }
 
     /// The member answered: names it to the client where need be.
-    pub(super) fn finish<R>(self, mut response: Response<R>) -> Response<InFlight<R>> {
-        let Self { shared, pinned, unpinned, may_write, may_insert, is_secure, taken, attempts, .. } = self;
+    pub(super) fn finish<T>(self, mut response: Response<T>) -> Response<InFlight<T>> {
+        let Self {
+            shared, pinned, unpinned, may_write, may_insert, is_secure, taken, attempts, report, ..
+        } = self;
         let Some((entry, attempt)) = taken else { return response.map(|body| InFlight::new(body, None)) };
         let status = response.status();
         let is_failure = shared.failover.is_failure(status) || is_refusal(&response);
@@ -177,7 +231,7 @@ impl<S> Exchange<S> {
             Some((pinned, pin)) if pinned.route == entry.route => {
                 shared.cookie.append_route(headers, &entry.route);
                 first = pin.first;
-                if pin.is_current { Outcome::Hit } else { Outcome::HitReissue }
+                hit(pin)
             }
             Some((pinned, _)) if shared.failover.keeps_pin => {
                 shared.cookie.append_route(headers, &pinned.route);
@@ -196,10 +250,22 @@ impl<S> Exchange<S> {
         if is_named {
             shared.cookie.issue(headers, &entry, is_secure, first);
         }
-        let route = Some(entry.route.clone());
-        response.extensions_mut().insert(Decision { route, outcome, attempts });
+        let decision = Decision { route: Some(entry.route.clone()), outcome, attempts };
+        if let Some(mut report) = report {
+            report.decision = decision.clone();
+            report.close(End::Answered(status));
+        }
+        response.extensions_mut().insert(decision);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            response.extensions_mut().insert(InFlightUpgrade::new(attempt));
+            return response.map(|body| InFlight::new(body, None));
+        }
         response.map(|body| InFlight::new(body, Some(attempt)))
     }
+}
+
+fn hit(pin: Pin) -> Outcome {
+    if pin.is_current { Outcome::Hit } else { Outcome::HitReissue }
 }
 
 /// A layer around the member refused: this tells nothing about the member.
@@ -221,6 +287,10 @@ impl Refused {
         Self { retry_after: wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1), outcome }
     }
 
+    fn decision(&self) -> Decision {
+        Decision { route: None, outcome: self.outcome, attempts: 0 }
+    }
+
     pub(super) fn into_response<R>(self, caller: Caller) -> Response<InFlight<R>> {
         let mut response = Refusal::from(RefusalKind::NoMember)
             .with_header(header::RETRY_AFTER, HeaderValue::from(self.retry_after))
@@ -230,7 +300,7 @@ impl Refused {
             response.headers_mut().remove(header::CONTENT_TYPE);
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        response.extensions_mut().insert(Decision { route: None, outcome: self.outcome, attempts: 0 });
+        response.extensions_mut().insert(self.decision());
         response
     }
 }

@@ -72,7 +72,8 @@ impl Failover {
     }
 
     pub(super) fn retries(&self, status: StatusCode) -> bool {
-        self.retry_on.contains(&status)
+        // A connection that speaks another protocol has no second try.
+        status != StatusCode::SWITCHING_PROTOCOLS && self.retry_on.contains(&status)
     }
 
     pub(super) fn ejects(&self, status: StatusCode) -> bool {

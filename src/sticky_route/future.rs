@@ -9,21 +9,22 @@ use tower_service::Service;
 use super::body::{Home, InFlight, RequestBody};
 use super::exchange::{Exchange, Refused};
 use super::failover::Phase;
+use super::reach::Reach;
 use crate::refusal::Caller;
 
 pin_project! {
     /// Response future of [`StickyRoute`](super::StickyRoute).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, F, B> {
+    pub struct ResponseFuture<M, R, S, F, B> {
         #[pin]
         stage: Stage<S, F, B>,
-        exchange: Option<Exchange<S>>,
+        exchange: Option<Exchange<M, R>>,
         again: Option<Again<B>>,
     }
 }
 
-impl<S, F, B> ResponseFuture<S, F, B> {
-    pub(super) fn first(exchange: Exchange<S>, service: S, request: Request<B>) -> Self {
+impl<M, R, S, F, B> ResponseFuture<M, R, S, F, B> {
+    pub(super) fn first(exchange: Exchange<M, R>, service: S, request: Request<B>) -> Self {
         Self { stage: Stage::with(service, request), exchange: Some(exchange), again: None }
     }
 
@@ -32,7 +33,7 @@ impl<S, F, B> ResponseFuture<S, F, B> {
     }
 }
 
-impl<S, F, B> fmt::Debug for ResponseFuture<S, F, B> {
+impl<M, R, S, F, B> fmt::Debug for ResponseFuture<M, R, S, F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
@@ -66,12 +67,13 @@ impl<B> Again<B> {
     }
 }
 
-impl<S, B, R> Future for ResponseFuture<S, S::Future, B>
+impl<M, R, S, B, T> Future for ResponseFuture<M, R, S, S::Future, B>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    R: Reach<M, Service = S>,
+    S: Service<Request<RequestBody<B>>, Response = Response<T>>,
     S::Error: 'static,
 {
-    type Output = Result<Response<InFlight<R>>, S::Error>;
+    type Output = Result<Response<InFlight<T>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -84,10 +86,13 @@ where
                     };
                     match readiness {
                         Ok(()) => {
-                            let (head, mut body) = request.into_parts();
+                            let (mut head, mut body) = request.into_parts();
                             *this.again = exchange
                                 .may_go_again()
                                 .then(|| Again { head: head.clone(), body: body.comes_home() });
+                            if let Some(decision) = exchange.decision() {
+                                head.extensions.insert(decision);
+                            }
                             let future = service.call(Request::from_parts(head, body));
                             this.stage.set(Stage::Calling { future });
                         }
@@ -101,6 +106,7 @@ where
                                 Some(next) => this.stage.set(next),
                                 None => {
                                     this.stage.set(Stage::Over);
+                                    exchange.gave_up();
                                     *this.exchange = None;
                                     return Poll::Ready(Err(error));
                                 }
@@ -132,7 +138,10 @@ where
                     match next {
                         Some(next) => this.stage.set(next),
                         None => {
-                            let Some(exchange) = this.exchange.take() else { return Poll::Pending };
+                            let Some(mut exchange) = this.exchange.take() else { return Poll::Pending };
+                            if result.is_err() {
+                                exchange.gave_up();
+                            }
                             return Poll::Ready(result.map(|response| exchange.finish(response)));
                         }
                     }

@@ -19,25 +19,39 @@
 //!    is [`State::Ok`], of any weight, and not [full](Member::max_in_flight); spares in place of those that take nothing;
 //!    standby members where there is neither. Where all are ejected one is tried anyway, of a pinned client its own.
 //! 6. No member: 503 with `Retry-After`, no body, and no cookie ([`RefusalKind::NoMember`](crate::RefusalKind)).
-//! 7. A clone of the member is driven to readiness and called. If it fails, another one gets the request where
-//!    [`Failover`] allows it: at most two in all, unless said.
+//! 7. A clone of the member is driven to readiness and called, with what is decided so far, a [`Decision`], in the
+//!    request's extensions. If it fails, another one gets the request where [`Failover`] allows it: at most two in all,
+//!    unless said.
 //! 8. A cookie of its own names exactly the member that answered. It is set where the client has none, or another one;
 //!    on a hit only to renew its dates, and not with a 502, 503 or 504 of the member or the refusal of a layer around it.
 //!    With it goes `Cache-Control: private`, in `CDN-Cache-Control` and its like (RFC 9213) too where the member sets one.
 //! 9. A member's `Set-Cookie` of that name is taken out. `Secure` follows [`Proxied::is_secure`](crate::Proxied).
-//! 10. The response's extensions get a [`Decision`].
+//! 10. The response's extensions get the [`Decision`], and [`Builder::observer`] is told.
 //!
 //! The error type is the member's own: what no other member could mend is handed on.
 //!
 //! # Cost
 //!
 //! A pinned request costs one look into a map, whatever the number of members, and takes no lock (but for
-//! [`Balance::ByRequests`]). It takes nothing from the heap but for the lines of `Cookie` that lose the pin. A new session
-//! costs the same in a pool of any size with [`Balance::PowerOfTwo`], while most of its members take some; else it costs
-//! one look at each member. A change of members builds all maps anew. Tokens are made when a member is added;
-//! [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's head is
-//! cloned where a second member could get it: keep what stands in the extensions cheap to clone. Nothing of a body is
-//! buffered.
+//! [`Balance::ByRequests`]). It takes nothing from the heap but for the lines of `Cookie` that lose the pin, and for a
+//! [`Decision`] in the extensions of the request and of the response: one allocation each, and two more where they were
+//! empty. A new session costs the same in a pool of any size with [`Balance::PowerOfTwo`], while most of its members take
+//! some; else it costs one look at each member. A change of members builds all maps anew. Tokens are made when a member is
+//! added; [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's
+//! head is cloned where a second member could get it: keep what stands in the extensions cheap to clone. Nothing of a body
+//! is buffered.
+//!
+//! # Metrics and logs
+//!
+//! [`Builder::observer`] is told of each request, of each failure of a member, and of each change of one. With the feature
+//! `tracing` there are events of the target `tower_proxied::sticky_route`, with the fields `pool` and `route`, and
+//! `outcome` and `attempts` where they apply:
+//!
+//! - `WARN`: a member is ejected;
+//! - `INFO`: it is back; or the operator set its state, inserted or removed it;
+//! - `DEBUG`: a member failed a request, or no member gets one, which anybody can bring about.
+//!
+//! Neither holds a cookie or a token.
 //!
 //! # Deployment caveats
 //!
@@ -45,6 +59,7 @@
 //! sends the same cookie to the same member again: leave retries to [`Failover`]. Without a [classifier](Builder::classify)
 //! no failed connect is known as one: [`Phase::of_hyper_util`](Phase#method.of_hyper_util) is the one for hyper-util's
 //! client (feature `client`). A member that is never ready holds its requests for ever: give it a timeout.
+//! An upgraded connection (101) counts as in flight for as long as its [`InFlightUpgrade`] is kept.
 //!
 //! # Example
 //!
@@ -84,8 +99,8 @@
 //!
 //! # A whole front end
 //!
-//! Two members, each of them [`Upstream`](crate::front::Upstream) over one client of hyper-util, and a stack for each
-//! connection, since the peer's address is the connection's (feature `client` for
+//! Two members, each of them [`Upstream`](crate::front::Upstream) over one client of hyper-util, as a layer
+//! ([`Builder::into_layer`]), and a stack for each connection, since the peer's address is the connection's (feature `client` for
 //! [`Phase::of_hyper_util`](Phase#method.of_hyper_util)). Where the front end speaks TLS, give
 //! [`SetForwardedLayer::listener_scheme`](crate::front::SetForwardedLayer::listener_scheme), and
 //! [`Secure::Always`] to the cookie.
@@ -100,18 +115,18 @@
 //! use hyper_util::service::TowerToHyperService;
 //! use tokio::net::TcpListener;
 //! use tower::ServiceBuilder;
-//! use tower_proxied::PeerAddr;
-//! use tower_proxied::front::{SetForwardedLayer, Target, UpstreamLayer};
-//! use tower_proxied::sticky_route::{Member, Phase, RequestBody, RouteCookie, StickyRoute};
+//! use tower_proxied::front::SetForwardedLayer;
+//! use tower_proxied::sticky_route::{Phase, RequestBody, RouteCookie, StickyRoute};
+//! use tower_proxied::{ErrorsTo502Layer, PeerAddr};
 //!
 //! /// An application server that tells its route, and for whom it answers.
-//! async fn application(route: &'static str) -> Result<Target, Box<dyn std::error::Error>> {
+//! async fn application(route: &'static str) -> Result<String, Box<dyn std::error::Error>> {
 //!     let answer = move |headers: http::HeaderMap| async move {
 //!         assert!(!headers.contains_key("cookie"), "the pin is not for the application");
 //!         format!("{route} for {:?}", headers["x-forwarded-for"])
 //!     };
 //!     let listener = TcpListener::bind("127.0.0.1:0").await?;
-//!     let target = Target::parse(&format!("http://{}", listener.local_addr()?))?;
+//!     let target = format!("http://{}", listener.local_addr()?);
 //!     let router = axum::Router::new().fallback(answer);
 //!     tokio::spawn(async move { axum::serve(listener, router).await });
 //!     Ok(target)
@@ -121,16 +136,13 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::time::timeout(std::time::Duration::from_secs(20), async {
 //! let client = Client::builder(TokioExecutor::new()).build_http::<RequestBody<Incoming>>();
-//! let upstream =
-//!     |target| ServiceBuilder::new().layer(UpstreamLayer::new(target)).service(client.clone());
 //! let balanced = StickyRoute::builder("shop")
-//!     .member(Member::new("http-1", upstream(application("http-1").await?)))
-//!     .member(Member::new("http-2", upstream(application("http-2").await?)))
+//!     .upstream("http-1", &application("http-1").await?)
+//!     .upstream("http-2", &application("http-2").await?)
 //!     // From a secret store, the same for all front ends.
 //!     .cookie(RouteCookie::opaque([[42; 32]]))
 //!     .classify(Phase::of_hyper_util)
-//!     .build()?
-//!     .errors_to_502();
+//!     .into_layer()?;
 //!
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
 //! let front_end = format!("http://{}/", listener.local_addr()?);
@@ -139,7 +151,9 @@
 //!         let stack = ServiceBuilder::new()
 //!             .layer(PeerAddr::layer(peer))
 //!             .layer(SetForwardedLayer::edge())
-//!             .service(balanced.clone());
+//!             .layer(ErrorsTo502Layer::new())
+//!             .layer(balanced.clone())
+//!             .service(client.clone());
 //!         tokio::spawn(async move {
 //!             auto::Builder::new(TokioExecutor::new())
 //!                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(stack))
@@ -175,7 +189,10 @@ mod cookie;
 mod exchange;
 mod failover;
 mod future;
+mod layer;
+mod observer;
 mod pool;
+mod reach;
 mod route_cookie;
 mod route_suffix;
 mod service;
@@ -184,22 +201,29 @@ mod token;
 use std::fmt;
 
 pub use self::attributes::{SameSite, Secure};
-pub use self::body::{InFlight, RequestBody};
+pub use self::body::{InFlight, InFlightUpgrade, RequestBody};
 use self::builder::Problem;
 pub use self::builder::{BuildError, Builder, Stickiness};
 pub use self::failover::{Failover, Phase};
 pub use self::future::ResponseFuture;
+pub use self::layer::StickyRouteLayer;
+pub use self::observer::{Change, End, Ended, Failure, Observer};
 #[cfg(feature = "tower")]
 pub use self::pool::DriveError;
 pub use self::pool::{
     Balance, Drained, Member, MemberStatus, Membership, Role, Route, State, StillBusy, UnknownRoute, Watch,
 };
+pub use self::reach::{Direct, Reach, Through};
 pub use self::route_cookie::RouteCookie;
 pub use self::route_suffix::{RouteSuffix, RouteSuffixLayer};
 pub use self::service::StickyRoute;
 
 /// What became of a request, in the extensions of the response: for logs, and for outer layers. An error of a member has
 /// none.
+///
+/// A member finds one in the extensions of the request, with what is decided so far: itself, and which attempt it is. In
+/// the place of a pinned member it reads [`Outcome::Detour`]: whether that is [`Outcome::Repinned`] is for its answer to
+/// say.
 ///
 /// Its text is `route=http-1 outcome=hit attempts=1`, with `route=-` where there is no member. It holds no token of a
 /// cookie.

@@ -15,7 +15,9 @@ use super::cookie::Cookie;
 use super::exchange::Exchange;
 use super::failover::{Failover, Phase};
 use super::future::ResponseFuture;
-use super::pool::{Entry, Membership, Picker, Snapshot};
+use super::observer::{Change, Reporter};
+use super::pool::{Entry, Membership, Picker, Route, Snapshot};
+use super::reach::{Direct, Reach};
 use crate::errors_to_502::ErrorsTo502;
 use crate::refusal::Caller;
 
@@ -23,18 +25,17 @@ use crate::refusal::Caller;
 ///
 /// Clones share one pool. It is always ready, since only the request tells which member matters: a clone of that
 /// member is driven to readiness within the response future.
-pub struct StickyRoute<S> {
-    shared: Arc<Shared<S>>,
+///
+/// Members are services; those of a [`StickyRouteLayer`](super::StickyRouteLayer) are layers that go
+/// [`Through`](super::Through) one client.
+pub struct StickyRoute<M, R = Direct> {
+    pub(super) shared: Arc<Shared<M>>,
+    pub(super) reach: R,
 }
 
-impl<S> StickyRoute<S> {
-    pub(super) fn new(shared: Shared<S>) -> Self {
-        shared.picker.prepare(&shared.snapshot.load());
-        Self { shared: Arc::new(shared) }
-    }
-
+impl<M, R> StickyRoute<M, R> {
     /// The handle that changes the members.
-    pub fn membership(&self) -> Membership<S> {
+    pub fn membership(&self) -> Membership<M> {
         Membership::new(self.shared.clone())
     }
 
@@ -44,26 +45,27 @@ impl<S> StickyRoute<S> {
     }
 }
 
-impl<S> Clone for StickyRoute<S> {
+impl<M, R: Clone> Clone for StickyRoute<M, R> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
+        Self { shared: self.shared.clone(), reach: self.reach.clone() }
     }
 }
 
-impl<S> fmt::Debug for StickyRoute<S> {
+impl<M, R> fmt::Debug for StickyRoute<M, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StickyRoute").field("members", &self.membership()).finish_non_exhaustive()
     }
 }
 
-impl<S, B, R> Service<Request<B>> for StickyRoute<S>
+impl<M, R, S, B, T> Service<Request<B>> for StickyRoute<M, R>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    R: Reach<M, Service = S>,
+    S: Service<Request<RequestBody<B>>, Response = Response<T>>,
     S::Error: 'static,
 {
-    type Response = Response<InFlight<R>>;
+    type Response = Response<InFlight<T>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, S::Future, B>;
+    type Future = ResponseFuture<M, R, S, S::Future, B>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -71,7 +73,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        match Exchange::begin(&self.shared, &mut parts) {
+        match Exchange::begin(&self.shared, &self.reach, &mut parts) {
             Ok((exchange, service)) => {
                 ResponseFuture::first(exchange, service, Request::from_parts(parts, body))
             }
@@ -93,6 +95,7 @@ pub(super) struct Shared<S> {
     pub(super) failover: Failover,
     pub(super) classify: Option<fn(&dyn Any) -> Phase>,
     pub(super) clock: Clock,
+    pub(super) reporter: Reporter,
 }
 
 impl<S> Shared<S> {
@@ -103,6 +106,12 @@ impl<S> Shared<S> {
     /// Something has changed that is seen from outside.
     pub(super) fn tell(&self) {
         self.revision.send_modify(|revision| *revision = revision.wrapping_add(1));
+    }
+
+    /// Requests, or the operator, changed the state of a member.
+    pub(super) fn changed(&self, route: &Route, change: Change) {
+        self.tell();
+        self.reporter.member_changed(route, change);
     }
 
     /// How long clients of a member that takes nothing have to wait for it, if they have to.
@@ -135,8 +144,12 @@ impl Clock {
         Self { start: now(), now }
     }
 
+    pub(super) fn instant(&self) -> Instant {
+        (self.now)()
+    }
+
     fn milliseconds(&self) -> u64 {
-        let passed = (self.now)().saturating_duration_since(self.start);
+        let passed = self.instant().saturating_duration_since(self.start);
         u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
     }
 }

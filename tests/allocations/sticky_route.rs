@@ -13,7 +13,7 @@ use counting::{Taken, taken};
 use http::{Method, Request, Response};
 use tower::Service;
 use tower_proxied::sticky_route::{
-    Balance, Decision, Failover, Member, Outcome, RequestBody, RouteCookie, StickyRoute,
+    Balance, Decision, Ended, Failover, Member, Observer, Outcome, RequestBody, RouteCookie, StickyRoute,
 };
 
 #[derive(Clone)]
@@ -96,6 +96,36 @@ fn tokens_and_seals_take_nothing() {
     assert_eq!((outcome(&response), taken), (Outcome::Unknown, Taken::default()));
 }
 
+/// One decision in the used extensions of the request, and one in those of the response, whose map is new: two more.
+#[test]
+fn decisions_and_observers_cost_a_box_each() {
+    struct Silent;
+
+    impl Observer for Silent {
+        fn request_ended(&self, ended: &Ended<'_>) {
+            std::hint::black_box(ended.took());
+        }
+    }
+
+    let builder = || {
+        StickyRoute::builder("shop").cookie(RouteCookie::suffix("s", '.')).member(Member::new("m1", Answers))
+    };
+    for (mut sticky, allocations) in
+        [(builder().build().unwrap(), 4), (builder().observer(Silent).build().unwrap(), 5)]
+    {
+        let exchange = |sticky: &mut StickyRoute<Answers>| {
+            let request = Request::builder().header("cookie", "s=abc.m1").extension(1_u8).body(()).unwrap();
+            taken(|| pin!(sticky.call(request)).poll(&mut Context::from_waker(Waker::noop())))
+        };
+        // The first use of a snapshot by a thread sets up what guards it.
+        drop(exchange(&mut sticky));
+        let (taken, response) = exchange(&mut sticky);
+        let Poll::Ready(Ok(response)) = response else { unreachable!("nothing here waits") };
+        assert_eq!(response.extensions().get::<Decision>().unwrap().outcome(), Outcome::Hit);
+        assert_eq!(taken.allocations, allocations);
+    }
+}
+
 /// The lines are written anew.
 #[test]
 fn a_pin_that_is_taken_out_costs_its_line() {
@@ -141,19 +171,20 @@ fn whole_exchanges() {
             };
             response.unwrap().map(|_| ())
         };
-        drop(exchange(request()));
+        // The first copy of a line makes it one that is shared: of either member.
+        (0..64).for_each(|_| drop(exchange(request())));
         let request = request();
         let (taken, response) = taken(|| exchange(request));
         (outcome(&response), taken.allocations)
     };
     let suffix = || RouteCookie::suffix("s", '.');
-    // The decision: the response has no extensions before.
-    assert_eq!(whole(suffix(), 1, Method::GET, "s=x.m1"), (Outcome::Hit, 3));
+    // The decision, for the member and for whoever gets the response: neither has extensions before.
+    assert_eq!(whole(suffix(), 1, Method::GET, "s=x.m1"), (Outcome::Hit, 6));
     // And what failover keeps: the fields of the head in two pieces, shares in its target and its one line, and the place
     // that the body comes home to.
-    assert_eq!(whole(suffix(), 2, Method::GET, "s=x.m1"), (Outcome::Hit, 8));
+    assert_eq!(whole(suffix(), 2, Method::GET, "s=x.m1"), (Outcome::Hit, 11));
     // What is not sent twice is not kept.
-    assert_eq!(whole(suffix(), 2, Method::POST, "s=x.m1"), (Outcome::Hit, 3));
-    // The decision, two lines, and the fields that hold them.
-    assert_eq!(whole(RouteCookie::plain(), 1, Method::GET, "x=1"), (Outcome::New, 5));
+    assert_eq!(whole(suffix(), 2, Method::POST, "s=x.m1"), (Outcome::Hit, 6));
+    // The decisions, and the fields of the response in two pieces: the lines themselves are shared.
+    assert_eq!(whole(RouteCookie::plain(), 1, Method::GET, "x=1"), (Outcome::New, 8));
 }

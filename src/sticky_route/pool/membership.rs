@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::BuildError;
+use super::super::observer::Change;
 use super::super::service::Shared;
 use super::state::{MemberState, State};
 use super::{Balance, Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
@@ -50,7 +51,9 @@ impl<S> Membership<S> {
     ///
     /// A route that the cookie cannot carry: its own, or its successor's.
     pub fn insert(&self, member: Member<S>) -> Result<(), BuildError> {
-        self.change(|members| members.put(member, &self.shared))
+        let route = self.change(|members| members.put(member, &self.shared))?;
+        self.shared.reporter.member_changed(&route, Change::Inserted);
+        Ok(())
     }
 
     /// Takes a member out. Requests that it has run on. Clients that are pinned to it get its successor, if it has one;
@@ -60,11 +63,11 @@ impl<S> Membership<S> {
     ///
     /// No member has this route.
     pub fn remove(&self, route: &str) -> Result<(), UnknownRoute> {
-        self.change(|members| {
+        let removed = self.change(|members| {
             let Some(at) = position(&members.entries, route) else {
                 let at = position(&members.gone, route).ok_or_else(|| UnknownRoute(route.into()))?;
                 members.gone.remove(at);
-                return Ok(());
+                return Ok(None);
             };
             let removed = members.entries.remove(at);
             // Whoever still reads the old snapshot does not get in.
@@ -74,8 +77,12 @@ impl<S> Membership<S> {
             {
                 members.gone.push(Arc::new(gone));
             }
-            Ok(())
-        })
+            Ok(Some(removed.route.clone()))
+        })?;
+        if let Some(route) = removed {
+            self.shared.reporter.member_changed(&route, Change::Removed);
+        }
+        Ok(())
     }
 
     /// What the member takes from now on. [`State::Ok`] ends an ejection, [`State::Ejected`] begins one.
@@ -84,9 +91,9 @@ impl<S> Membership<S> {
     ///
     /// No member has this route.
     pub fn set_state(&self, route: &str, state: State) -> Result<(), UnknownRoute> {
-        let state_of = self.state_of(route)?;
-        state_of.set(state, self.shared.now(), self.shared.failover.backoff);
-        self.shared.tell();
+        let entry = self.entry(route)?;
+        entry.state.set(state, self.shared.now(), self.shared.failover.backoff);
+        self.shared.changed(&entry.route, Change::Set(state));
         Ok(())
     }
 
@@ -127,12 +134,12 @@ impl<S> Membership<S> {
     /// # }
     /// ```
     pub fn drain(&self, route: &str, at_most: Duration) -> Result<Drained, UnknownRoute> {
-        let state = self.state_of(route)?;
+        let entry = self.entry(route)?;
         let now = self.shared.now();
         let until = now.saturating_add(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
-        state.drain_until(until, now, self.shared.failover.backoff);
-        self.shared.tell();
-        Ok(Drained::new(route, state, at_most))
+        entry.state.drain_until(until, now, self.shared.failover.backoff);
+        self.shared.changed(&entry.route, Change::Set(State::Drain));
+        Ok(Drained::new(route, entry.state.clone(), at_most))
     }
 
     /// How many new sessions the member gets. What is known of it stays.
@@ -236,33 +243,35 @@ impl<S> Membership<S> {
 
     #[cfg(feature = "tower")]
     pub(super) fn replace_service(&self, route: &str, service: S) -> Result<(), BuildError> {
-        self.change(|members| {
+        let route = self.change(|members| {
             let known = position(&members.entries, route).and_then(|at| members.entries.get(at));
             let settings = known.map(|known| known.settings.clone()).unwrap_or_default();
             members.put(Member { route: route.into(), service, settings }, &self.shared)
-        })
+        })?;
+        self.shared.reporter.member_changed(&route, Change::Inserted);
+        Ok(())
     }
 
-    fn state_of(&self, route: &str) -> Result<Arc<MemberState>, UnknownRoute> {
+    fn entry(&self, route: &str) -> Result<Arc<Entry<S>>, UnknownRoute> {
         let snapshot = self.shared.snapshot.load();
         let at = snapshot.position(route);
-        let entry = at.and_then(|at| snapshot.entries().get(at)).ok_or_else(|| UnknownRoute(route.into()))?;
-        Ok(entry.state.clone())
+        at.and_then(|at| snapshot.entries().get(at)).cloned().ok_or_else(|| UnknownRoute(route.into()))
     }
 
     /// One change at a time; requests go on with the old snapshot meanwhile.
-    fn change<E>(&self, change: impl FnOnce(&mut Members<S>) -> Result<(), E>) -> Result<(), E> {
-        {
+    fn change<T, E>(&self, change: impl FnOnce(&mut Members<S>) -> Result<T, E>) -> Result<T, E> {
+        let changed = {
             let _one = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner);
             let snapshot = self.shared.snapshot.load_full();
             let mut members = Members { entries: snapshot.entries().into(), gone: snapshot.gone().into() };
-            change(&mut members)?;
+            let changed = change(&mut members)?;
             let next = Snapshot::new(members.entries, members.gone);
             self.shared.picker.prepare(&next);
             self.shared.snapshot.store(Arc::new(next));
-        }
+            changed
+        };
         self.shared.tell();
-        Ok(())
+        Ok(changed)
     }
 }
 
@@ -273,19 +282,20 @@ struct Members<S> {
 }
 
 impl<S> Members<S> {
-    fn put(&mut self, member: Member<S>, shared: &Shared<S>) -> Result<(), BuildError> {
+    fn put(&mut self, member: Member<S>, shared: &Shared<S>) -> Result<Route, BuildError> {
         let known = position(&self.entries, &member.route).and_then(|at| self.entries.get_mut(at));
         let state = match &known {
             Some(known) => known.state.clone(),
             None => Arc::new(MemberState::joining(shared.now())),
         };
         let entry = Arc::new(Entry::new(member, &shared.cookie, state)?);
-        self.gone.retain(|gone| gone.route != entry.route);
+        let route = entry.route.clone();
+        self.gone.retain(|gone| gone.route != route);
         match known {
             Some(known) => *known = entry,
             None => self.entries.push(entry),
         }
-        Ok(())
+        Ok(route)
     }
 }
 

@@ -82,7 +82,7 @@ pub(in super::super) struct Snapshot<S> {
     /// Where in `entries`, and then in `gone`.
     routes: HashMap<Route, usize>,
     /// Keyed with a secret of the process, so that its timing tells nothing about tokens.
-    pins: HashMap<Box<[u8]>, (Arc<Entry<S>>, bool)>,
+    pins: HashMap<Box<[u8]>, Pinnable<S>>,
     /// In ascending order.
     pub(super) tiers: Vec<u8>,
     /// Draws active members of the first tier, by weight.
@@ -184,6 +184,9 @@ impl<S> Snapshot<S> {
         self.entries.get(at).or_else(|| self.gone.get(at.checked_sub(self.entries.len())?))
     }
 }
+
+/// The member that a pin names, and whether the pin is the one issued today.
+type Pinnable<S> = (Arc<Entry<S>>, bool);
 
 /// What picks read of an active, spare or standby member: side by side, so that a pick touches little memory.
 #[derive(Debug)]

@@ -90,7 +90,7 @@ impl<E: std::error::Error + 'static> std::error::Error for DriveError<E> {
 }
 
 /// The requests that all members have now, so that pools can stand under tower's `Balance`. One look at each member.
-impl<S> Load for StickyRoute<S> {
+impl<M, R> Load for StickyRoute<M, R> {
     type Metric = usize;
 
     fn load(&self) -> usize {
