@@ -8,7 +8,7 @@ use crate::wire::list::only_line;
 
 /// What happens when a member fails.
 ///
-/// Another member gets the request, if its body came home and
+/// Another member gets the request, a [successor](super::Member::successor) of the pinned one first, if its body came home and
 ///
 /// - the member was not ready, not ready [in time](Self::acquire_timeout), could not be reached, or did not get the request
 ///   ([`Phase::Connect`](super::Phase::Connect), [`Phase::NotSent`](super::Phase::NotSent)): whatever the method;
@@ -263,8 +263,9 @@ impl Failover {
         self
     }
 
-    /// The client stays pinned to the member that failed, and another one answers meanwhile. Otherwise the client is
-    /// pinned to the one that answered.
+    /// The client stays pinned to the member that failed, and another one answers meanwhile; unless that member was given
+    /// up: taken out, [`State::Stopped`](super::State::Stopped), or at the end of its drain. Otherwise the client is pinned
+    /// to the one that answered.
     pub fn keep_pin(mut self) -> Self {
         self.keeps_pin = true;
         self

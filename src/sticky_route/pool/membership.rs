@@ -64,12 +64,20 @@ impl<S> Membership<S> {
     ///
     /// No member has this route.
     pub fn remove(&self, route: &str) -> Result<(), UnknownRoute> {
+        if self.remove_member(route) {
+            return Ok(());
+        }
+        self.change(|members| {
+            let at = position(&members.gone, route).ok_or_else(|| UnknownRoute(route.into()))?;
+            members.gone.remove(at);
+            Ok(())
+        })
+    }
+
+    /// Whether there was one. What leads to its successor stays.
+    pub(super) fn remove_member(&self, route: &str) -> bool {
         let removed = self.change(|members| {
-            let Some(at) = position(&members.entries, route) else {
-                let at = position(&members.gone, route).ok_or_else(|| UnknownRoute(route.into()))?;
-                members.gone.remove(at);
-                return Ok(None);
-            };
+            let at = position(&members.entries, route).ok_or(())?;
             let removed = members.entries.remove(at);
             // Whoever still reads the old snapshot does not get in.
             removed.state.set(State::Stopped, self.shared.now(), self.shared.failover.ejection.backoff);
@@ -78,12 +86,12 @@ impl<S> Membership<S> {
             {
                 members.gone.push(Arc::new(gone));
             }
-            Ok(Some(removed.route.clone()))
-        })?;
-        if let Some(route) = removed {
-            self.shared.reporter.member_changed(&route, Change::Removed);
+            Ok::<_, ()>(removed.route.clone())
+        });
+        if let Ok(route) = &removed {
+            self.shared.reporter.member_changed(route, Change::Removed);
         }
-        Ok(())
+        removed.is_ok()
     }
 
     /// What the member takes from now on. [`State::Ok`] ends an ejection, [`State::Ejected`] begins one.
