@@ -78,16 +78,17 @@ fn stop_outlives_a_late_success() {
 }
 
 fn down_since() {
-    for end in [State::Ejected, State::Disabled] {
-        let state = member();
-        let operator = thread::spawn({
-            let state = state.clone();
-            move || state.set(end, 2000, BACKOFF)
-        });
-        assert!(state.down_since().is_none_or(|since| since == 2000));
-        operator.join().unwrap();
-        assert_eq!(state.down_since(), Some(2000));
-    }
+    let state = member();
+    let threads = [State::Ejected, State::Disabled].map(|end| {
+        let state = state.clone();
+        thread::spawn(move || {
+            let seen = state.down_since();
+            assert!(seen.is_none_or(|since| since == 2000));
+            state.set(end, 2000, BACKOFF);
+        })
+    });
+    threads.map(|thread| thread.join().unwrap());
+    assert_eq!(state.down_since(), Some(2000));
 }
 
 fn in_flight() {
