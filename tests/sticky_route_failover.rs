@@ -503,6 +503,29 @@ async fn the_time_of_the_client_is_not_the_members() {
     }
 }
 
+/// It asks for a frame, and never looks whether the client sent it.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_does_not_read_what_it_asked_for_keeps_silent() {
+    let asks_once = |request: Request<RequestBody<Steps>>| async move {
+        let mut body = request.into_body();
+        assert!(
+            std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await.is_pending()
+        );
+        std::future::pending::<Result<Response<Full<Bytes>>, Failed>>().await
+    };
+    let sticky = StickyRoute::builder("pool")
+        .member(Member::new("a", tower::service_fn(asks_once)))
+        .cookie(RouteCookie::plain())
+        .failover(Failover::default().head_timeout(10 * SECOND))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let slowly = request("PUT", [Step::Waits(14 * SECOND), data("a")]);
+    let answer = tokio::time::timeout(100 * SECOND, sticky.oneshot(slowly)).await;
+    assert_eq!(answer.expect("in time").unwrap().status(), 504);
+    assert_eq!(start.elapsed().as_secs(), 24, "14 of the client's, and then 10 of the member's");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_in_a_task_comes_home_a_little_later() {
     let late = |then| Does { then, ..ANSWERS };

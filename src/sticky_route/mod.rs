@@ -202,6 +202,7 @@ mod future;
 mod home;
 mod layer;
 mod observer;
+mod pace;
 mod phase;
 mod pool;
 mod reach;
