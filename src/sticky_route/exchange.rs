@@ -9,7 +9,7 @@ use super::observer::{Change, End, Failure, Report};
 use super::phase::Phase;
 use super::pool::{self, Client, Entry, Now, Picked, Snapshot, Whose};
 use super::reach::Reach;
-use super::service::Shared;
+use super::shared::Shared;
 use super::tried::TriedRoutes;
 use super::{Decision, Outcome, Stickiness};
 use crate::forwarded_for::Proxied;

@@ -5,7 +5,8 @@ use tower_layer::Layer;
 
 use super::pool::Membership;
 use super::reach::Through;
-use super::service::{Shared, StickyRoute};
+use super::service::StickyRoute;
+use super::shared::Shared;
 use crate::front::UpstreamLayer;
 
 /// A [`StickyRoute`] whose members stand over one service, the HTTP client that they share:
