@@ -29,7 +29,7 @@ use tower_proxied::errors_to_502::{ErrorsTo502Layer, MemberError};
 use tower_proxied::front::{SetForwardedLayer, SetRemoteUserLayer, Target, UpstreamLayer};
 use tower_proxied::proxy_remote_user::Preset;
 use tower_proxied::sticky_route::{
-    InFlightUpgrade, Member, Phase, RequestBody, Role, RouteCookie, StickyRoute,
+    Failover, InFlightUpgrade, Member, Phase, RequestBody, Role, RouteCookie, StickyRoute,
 };
 use tower_proxied::{DetachedUser, ForwardedForLayer, PeerAddr, Scheme, Secret, TrustedProxies};
 
@@ -205,7 +205,9 @@ fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
         .pool_idle_timeout(Duration::from_secs(60))
         .build(connector);
     let mut sticky =
-        StickyRoute::builder("front").cookie(config.cookie.clone()).classify(Phase::of_hyper_util);
+        StickyRoute::builder("front").cookie(config.cookie.clone()).classify(Phase::of_hyper_util).failover(
+            Failover::default().replay(64 * 1024).retry_budget(20, 10).head_timeout(Duration::from_secs(60)),
+        );
     for member in &config.members {
         let upstream = UpstreamLayer::new(member.target.clone()).websockets();
         sticky = sticky.member(Member::new(&member.route, upstream).weight(member.weight).role(member.role));
