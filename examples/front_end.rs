@@ -6,7 +6,7 @@
 //! cargo run --example front_end -- \
 //!     --member http-1=http://127.0.0.1:8001 --member http-2=http://127.0.0.1:8002,weight=2 \
 //!     --member spare=http://127.0.0.1:8003,standby \
-//!     --cookie opaque:ROUTEID --basic-auth alice:wonderland --tls-listen 127.0.0.1:8443
+//!     --cookie opaque:ROUTEID --basic-auth alice:wonderland --admin /balancer --tls-listen 127.0.0.1:8443
 //! ```
 
 #[path = "support/front.rs"]
@@ -18,6 +18,7 @@ mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -33,7 +34,7 @@ use tower_proxied::{
 };
 
 use self::front::{BasicAuth, FrontConfig, FrontMember, random_key};
-use self::serve::{Error, Listener, bind, interrupted};
+use self::serve::{Error, Listener, Workers, bind, interrupted};
 
 /// A reverse proxy with sticky sessions.
 #[derive(Parser)]
@@ -55,12 +56,15 @@ struct Flags {
     /// The one user; the application servers get it as Remote-User.
     #[arg(long, value_name = "USER:PASSWORD")]
     basic_auth: Option<String>,
+    /// The path where this user sees the members, drains them, and gives them other weights.
+    #[arg(long, value_name = "PATH", requires = "basic_auth")]
+    admin: Option<String>,
     /// A header that proves to the application servers that requests come from here.
     #[arg(long, value_name = "NAME=VALUE")]
     secret_header: Option<String>,
     /// Threads that serve; one per core unless given.
     #[arg(long, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
+    threads: Option<NonZero<usize>>,
 }
 
 #[derive(Clone)]
@@ -94,22 +98,15 @@ fn secret_header(text: &str) -> Result<(HeaderName, Secret), Error> {
     Ok((name, secret))
 }
 
-fn main() -> ExitCode {
-    match run(Flags::parse()) {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match front_end(Flags::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("front_end: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn run(flags: Flags) -> Result<(), Error> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = flags.threads {
-        runtime.worker_threads(threads.get());
-    }
-    runtime.enable_all().build()?.block_on(front_end(flags))
 }
 
 async fn front_end(flags: Flags) -> Result<(), Error> {
@@ -119,12 +116,14 @@ async fn front_end(flags: Flags) -> Result<(), Error> {
         cookie: flags.cookie.0,
         basic_auth: flags.basic_auth.as_deref().map(basic_auth).transpose()?,
         secret,
+        admin: flags.admin,
     };
     config.check()?;
-    let mut listeners = vec![Listener::http(bind(flags.listen).await?)];
+    let workers = Workers::start(flags.threads)?;
+    let mut listeners = vec![Listener::http(bind(flags.listen).await?).dealt_to(&workers)];
     if let Some(address) = flags.tls_listen {
         let signed = tls::SelfSigned::new(&["localhost", "127.0.0.1", "::1", &address.ip().to_string()])?;
-        listeners.push(Listener::https(bind(address).await?, signed.acceptor()));
+        listeners.push(Listener::https(bind(address).await?, signed.acceptor()).dealt_to(&workers));
     }
     for listener in &listeners {
         println!("{}://{} serves HTTP/1.1 and HTTP/2", listener.scheme(), listener.address()?);

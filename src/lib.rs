@@ -93,6 +93,7 @@
 //! | | the four header units and [`ErrorsTo502`] | always |
 //! | `force-https-body` | [`ForceHttpsBody`] | yes |
 //! | `sticky-route` | [`StickyRoute`], [`RouteSuffix`] | |
+//! | `admin` | [`StickyAdmin`](sticky_route::StickyAdmin): operators see and change the members of a running pool | |
 //! | `front` | [`SetForwarded`], [`SetRemoteUser`], [`Upstream`] | |
 //! | `client` | tells a failed connect of hyper-util's client from a failed exchange | |
 //! | `axum` | extractors, and `Connected` for [`PeerAddr`] | |

@@ -148,6 +148,27 @@ kinds! {
     /// The member answered in a way that cannot be handed on.
     AnswerUnusable => BAD_GATEWAY, "13",
         "answer unusable: the application server switched protocols unasked, or used a transfer coding other than chunked";
+    /// The admin service of a pool: the user may not come here.
+    NotOperator => FORBIDDEN, "7", "the user is no operator of this pool";
+    /// The admin service of a pool: neither GET, HEAD nor POST.
+    MethodNotAllowed => METHOD_NOT_ALLOWED, "12", "method not allowed: members are shown by GET, and changed by POST";
+    /// The admin service of a pool: a form of another site, or of nobody knows which.
+    CrossSite => FORBIDDEN, "7",
+        "cross-site: neither Sec-Fetch-Site nor Origin says that the form is of this site; if a proxy changes Host, ForcedHostLayer must stand outside";
+    /// The admin service of a pool: no form.
+    MediaTypeUnsupported => UNSUPPORTED_MEDIA_TYPE, "3",
+        "media type not supported: only application/x-www-form-urlencoded without a content coding is";
+    /// The admin service of a pool: a body of more than 4096 bytes.
+    BodyTooLarge => PAYLOAD_TOO_LARGE, "8", "body too large: nothing of it was applied";
+    /// The admin service of a pool: a field that is unknown, missing, there twice or unreadable, or a broken body.
+    FormMalformed => BAD_REQUEST, "3", "form malformed: a field is unknown, missing, there twice or unreadable";
+    /// The admin service of a pool: no member has this route.
+    MemberUnknown => NOT_FOUND, "5", "no member has this route";
+    /// The admin service of a pool: the token is missing, or is for another member, action, operator or process.
+    FormTokenInvalid => FORBIDDEN, "7",
+        "form token invalid: it is missing, or for another member, action, operator or process; load the page again";
+    /// The admin service of a pool: the pool was changed since the page was made.
+    FormStale => CONFLICT, "10", "the pool was changed since this page was made; load it again";
 }
 
 impl Refusal {

@@ -16,7 +16,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,7 +64,7 @@ fn teller(route: &'static str) -> axum::Router {
 
 fn config(members: Vec<FrontMember>) -> FrontConfig {
     let cookie = RouteCookie::plain().name("R");
-    FrontConfig { members, cookie, basic_auth: None, secret: None }
+    FrontConfig { members, cookie, basic_auth: None, secret: None, admin: None }
 }
 
 /// A front end with TLS and without; it stops when the sender goes.
@@ -191,6 +192,49 @@ async fn the_password_makes_the_user_and_stays_here() {
         let spoofed = [("authorization", right), ("remote-user", "admin"), ("x_remote_user", "admin")];
         let (_, text) = front.get(&spoofed).await;
         assert_eq!(text, format!("http-1 user=alice secret={SECRET} authorization=none proto=https"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_user_drains_a_member() {
+    within(async {
+        let members =
+            vec![member("http-1", teller("http-1")).await, member("http-2", teller("http-2")).await];
+        let mut config = config(members);
+        config.basic_auth = Some("alice:wonderland".parse().unwrap());
+        config.admin = Some("/balancer".into());
+        let front = run(config).await;
+        let origin = format!("http://{}", front.http);
+        let browser = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let send = async |request: http::request::Builder, body: String| {
+            let request = request.header("authorization", "Basic YWxpY2U6d29uZGVybGFuZA==");
+            let response = browser.request(request.body(Full::from(body)).unwrap()).await.unwrap();
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            (parts, String::from_utf8(body.to_vec()).unwrap())
+        };
+        let page = format!("{origin}/balancer");
+        let json = Request::get(&page).header("accept", "application/json");
+        let (_, text) = send(json, String::new()).await;
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let token = told["members"][0]["tokens"]["drain"].as_str().unwrap();
+        let form = |origin: &str| {
+            let form = Request::post(&page).header("content-type", "application/x-www-form-urlencoded");
+            form.header("origin", origin)
+        };
+        let body = format!("m=http-1&action=drain&minutes=&token={token}");
+        assert_eq!(send(form("http://evil.example"), body.clone()).await.0.status, 403);
+        assert_eq!(send(form(&origin), body + &"0".repeat(5000)).await.0.status, 413);
+        let body = format!("m=http-1&action=drain&minutes=&token={token}");
+        let (head, _) = send(form(&origin), body).await;
+        assert_eq!((head.status.as_u16(), head.headers["location"].to_str().unwrap()), (303, "?"));
+        for _ in 0..8 {
+            let (_, text) = send(Request::get(&origin), String::new()).await;
+            assert!(text.starts_with("http-2 "), "{text}");
+        }
+        let (_, text) = send(Request::get(format!("{page}/")), String::new()).await;
+        assert!(text.starts_with("http-2 user=alice"), "another path is the members': {text}");
     })
     .await;
 }

@@ -17,7 +17,7 @@ done
 step cargo fmt --check
 step cargo clippy --locked --all-targets -- -D warnings
 # As users build it: the crate's own dev-dependency would unify `full` into every other check.
-for features in "" force-https-body sticky-route front client axum tonic tonic-tls reload serde idn tower tracing test-util \
+for features in "" force-https-body sticky-route front client admin axum tonic tonic-tls reload serde idn tower tracing test-util \
     front,client,axum sticky-route,client,tracing full; do
     step cargo clippy --locked --lib --no-default-features --features "$features" -- -D warnings
 done

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 use tower_proxied::sticky_route::{
-    Member, Phase, RequestBody, RouteCookie, RouteSuffixLayer, State, StickyRoute,
+    Failover, Member, Phase, RequestBody, RouteCookie, RouteSuffixLayer, State, StickyRoute,
 };
 
 type Service = BoxCloneSyncService<Request<RequestBody<Incoming>>, Response<Incoming>, Error>;
@@ -98,6 +98,7 @@ async fn clients_stay_with_their_member_until_it_dies() {
             .member(Member::new("http-2", member(&client, application("http-2").await)))
             .cookie(RouteCookie::opaque([[42; 32]]))
             .classify(Phase::of_hyper_util)
+            .failover(Failover::default().eject_after(1))
             .build()
             .unwrap();
         let members = sticky.membership();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use tower::{ServiceExt, service_fn};
-use tower_proxied::sticky_route::{Member, Phase, RequestBody, RouteCookie, State, StickyRoute};
+use tower_proxied::sticky_route::{Failover, Member, Phase, RequestBody, RouteCookie, State, StickyRoute};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -64,6 +64,7 @@ async fn events_name_the_member_and_no_cookie() {
         .member(member("b", true))
         .cookie(RouteCookie::plain())
         .classify(|_| Phase::Connect)
+        .failover(Failover::default().eject_after(1))
         .clock(move || *clock.lock().unwrap())
         .build()
         .unwrap();

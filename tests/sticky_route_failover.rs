@@ -328,6 +328,7 @@ async fn by_phase_method_and_body() {
                     let case = format!("{ready:?} {then:?} {method} key={has_key} {read:?} replay={replays}");
                     let retried = [503, 101, 425].map(|status| StatusCode::from_u16(status).unwrap());
                     let mut failover = Failover::default()
+                        .eject_after(1)
                         .acquire_timeout(SECOND)
                         .head_timeout(SECOND)
                         .trust_idempotency_key()

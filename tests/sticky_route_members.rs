@@ -294,6 +294,7 @@ async fn channels_of_tonic() {
             // All calls of gRPC are POST.
             .cookie(RouteCookie::opaque([[42; 32]]))
             .classify(phase_of_tonic)
+            .failover(Failover::default().eject_after(1))
             .build()
             .unwrap();
         let members = sticky.membership();

@@ -23,6 +23,8 @@ mod remote_user;
 mod script_name;
 #[path = "vectors/sockets.rs"]
 mod sockets;
+#[path = "vectors/sticky_admin.rs"]
+mod sticky_admin;
 #[path = "vectors/sticky_route.rs"]
 mod sticky_route;
 #[path = "vectors/support.rs"]

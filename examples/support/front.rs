@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::{self, OnUpgrade};
@@ -29,9 +29,12 @@ use tower_proxied::errors_to_502::{ErrorsTo502Layer, MemberError};
 use tower_proxied::front::{SetForwardedLayer, SetRemoteUserLayer, Target, UpstreamLayer};
 use tower_proxied::proxy_remote_user::Preset;
 use tower_proxied::sticky_route::{
-    Failover, InFlightUpgrade, Member, Phase, RequestBody, Role, RouteCookie, StickyRoute,
+    Failover, InFlightUpgrade, Member, Operator, Phase, RequestBody, Role, RouteCookie, StickyAdmin,
+    StickyRoute,
 };
-use tower_proxied::{DetachedUser, ForwardedForLayer, PeerAddr, Scheme, Secret, TrustedProxies};
+use tower_proxied::{
+    DetachedUser, ForwardedForLayer, PeerAddr, Refusal, RefusalKind, Scheme, Secret, TrustedProxies,
+};
 
 use crate::serve::{self, Answer, Error, Listener};
 
@@ -46,6 +49,8 @@ pub(crate) struct FrontConfig {
     pub(crate) basic_auth: Option<BasicAuth>,
     /// What proves to the application servers that a request came through here.
     pub(crate) secret: Option<(HeaderName, Secret)>,
+    /// The path where the user changes the members. Not without [`basic_auth`](Self::basic_auth): there is no user then.
+    pub(crate) admin: Option<String>,
 }
 
 impl FrontConfig {
@@ -195,15 +200,23 @@ fn set_remote_user(config: &FrontConfig) -> Result<SetRemoteUserLayer, Error> {
     Ok(layer)
 }
 
-/// All members under one roof, over one HTTP client.
+type MemberClient = Client<HttpConnector, RequestBody<Incoming>>;
+
+thread_local! {
+    /// Each thread has connections of its own to the members.
+    static CLIENT: MemberClient = {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(Duration::from_secs(5)));
+        Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build(connector)
+    };
+}
+
+/// All members under one roof.
 fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(Duration::from_secs(5)));
-    let client: Client<_, RequestBody<Incoming>> = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(60))
-        .build(connector);
     let mut sticky =
         StickyRoute::builder("front").cookie(config.cookie.clone()).classify(Phase::of_hyper_util).failover(
             Failover::default().replay(64 * 1024).retry_budget(20, 10).head_timeout(Duration::from_secs(60)),
@@ -212,7 +225,10 @@ fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
         let upstream = UpstreamLayer::new(member.target.clone()).websockets();
         sticky = sticky.member(Member::new(&member.route, upstream).weight(member.weight).role(member.role));
     }
-    Ok(ServiceBuilder::new()
+    let sticky = sticky.into_layer()?;
+    let admin = StickyAdmin::new(sticky.membership(), operator)?;
+    let path = config.admin.clone();
+    let balanced = ServiceBuilder::new()
         .map_response(|response: Response<_>| {
             if let Some(error) = response.extensions().get::<MemberError>() {
                 eprintln!("front end: {}: {error}", response.status());
@@ -222,8 +238,24 @@ fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
         .layer(set_remote_user(config)?)
         .layer(layer_fn(|pool| service_fn(move |request| exchange(Clone::clone(&pool), request))))
         .layer(ErrorsTo502Layer::new())
-        .layer(sticky.into_layer()?)
-        .service(client))
+        .layer(sticky)
+        .service_fn(|request| CLIENT.with(|client| client.request(request)));
+    Ok(service_fn(move |request: Request<Incoming>| {
+        let is_admin = path.as_deref() == Some(request.uri().path());
+        let (admin, balanced) = (admin.clone(), balanced.clone());
+        async move {
+            if is_admin {
+                return admin.oneshot(request).await.map(|response| response.map(Either::Left));
+            }
+            balanced.oneshot(request).await.map(|response| response.map(Either::Right))
+        }
+    }))
+}
+
+/// The one user, once the password was right.
+fn operator(parts: &request::Parts) -> Result<Operator, Refusal> {
+    let user = parts.extensions.get::<DetachedUser>().ok_or(RefusalKind::NotOperator)?;
+    Ok(Operator::new(user.name()))
 }
 
 /// One request and its response; where both sides agree on a WebSocket, their connections are joined.

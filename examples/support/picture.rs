@@ -61,6 +61,7 @@ impl Picture {
             cookie: RouteCookie::opaque([front::random_key()?]).name("ROUTE"),
             basic_auth: None,
             secret: Some(secret()?),
+            admin: None,
         };
         // As Apache httpd's `stickysession=sessionid`: the application's own cookie carries the route.
         let secure = FrontConfig {
@@ -68,6 +69,7 @@ impl Picture {
             cookie: RouteCookie::suffix("sessionid", '.'),
             basic_auth: Some(format!("{USER}:{PASSWORD}").parse()?),
             secret: Some(secret()?),
+            admin: None,
         };
         let signed = tls::SelfSigned::new(&["localhost", "127.0.0.1"])?;
         let plain = start_front(plain, Listener::http(bind(ANY_PORT).await?))?;

@@ -4,6 +4,9 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +17,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{self, Handle};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -30,15 +34,21 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
+    workers: Option<Workers>,
 }
 
 impl Listener {
     pub(crate) fn http(socket: TcpListener) -> Self {
-        Self { socket, tls: None }
+        Self { socket, tls: None, workers: None }
     }
 
     pub(crate) fn https(socket: TcpListener, tls: TlsAcceptor) -> Self {
-        Self { socket, tls: Some(tls) }
+        Self { socket, tls: Some(tls), workers: None }
+    }
+
+    /// Its connections are dealt out to these threads.
+    pub(crate) fn dealt_to(self, workers: &Workers) -> Self {
+        Self { workers: Some(workers.clone()), ..self }
     }
 
     pub(crate) fn scheme(&self) -> Scheme {
@@ -47,6 +57,26 @@ impl Listener {
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+}
+
+/// Threads with a runtime each. All of a connection stays in one thread: no request wakes another one, and none waits
+/// for a lock that another one holds.
+#[derive(Clone)]
+pub(crate) struct Workers(Arc<[Handle]>);
+
+impl Workers {
+    /// One per core unless said. They run until the process ends.
+    pub(crate) fn start(number: Option<NonZero<usize>>) -> io::Result<Self> {
+        let number = number.map_or_else(thread::available_parallelism, Ok)?;
+        let worker = |number: usize| {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let handle = runtime.handle().clone();
+            let thread = thread::Builder::new().name(format!("worker-{number}"));
+            thread.spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+            Ok(handle)
+        };
+        (1..=number.get()).map(worker).collect::<io::Result<_>>().map(Self)
     }
 }
 
@@ -121,6 +151,8 @@ where
 {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let here: &[Handle] = &[Handle::current()];
+    let mut turns = listener.workers.as_ref().map_or(here, |workers| &workers.0).iter().cycle();
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
@@ -138,7 +170,10 @@ where
         };
         let _ = socket.set_nodelay(true);
         let (service, watcher, tls) = (stack(peer), graceful.watcher(), listener.tls.clone());
-        connections.spawn(async move {
+        // A socket belongs to the runtime in which it was made.
+        let (Ok(socket), Some(worker)) = (socket.into_std(), turns.next()) else { continue };
+        let connection = async move {
+            let Ok(socket) = TcpStream::from_std(socket) else { return };
             match tls {
                 None => connection(socket, service, watcher).await,
                 Some(tls) => {
@@ -147,7 +182,8 @@ where
                     }
                 }
             }
-        });
+        };
+        connections.spawn_on(connection, worker);
     }
     drop(listener);
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {

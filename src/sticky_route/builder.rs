@@ -107,7 +107,7 @@ impl<S> Builder<S> {
     }
 
     /// How far a request had come, by the error of the member. Without it each error counts as [`Phase::Sent`], and no
-    /// member is ejected but for its readiness.
+    /// member is ejected for a failed connect but by [`Failover::eject_below`].
     ///
     /// For hyper-util's client it is [`Phase::of_hyper_util`](Phase#method.of_hyper_util), with the feature `client`.
     /// Another one gets the error as `S::Error`; for a boxed error downcast to the box first.
@@ -173,7 +173,7 @@ impl<S> Builder<S> {
         let snapshot = Snapshot::build(self.members, &self.successors, &cookie)?;
         Ok(Shared {
             snapshot: ArcSwap::new(Arc::new(snapshot)),
-            changes: Mutex::new(()),
+            changes: Mutex::new(0),
             revision: watch::Sender::new(0),
             picker: Picker::new(self.balance, self.slow_start),
             cookie,

@@ -7,7 +7,7 @@ use super::body::{InFlight, InFlightUpgrade};
 use super::cookie::{Pin, Reading};
 use super::observer::{Change, End, Failure, Report};
 use super::phase::Phase;
-use super::pool::{Client, Entry, Picked, Snapshot, Whose};
+use super::pool::{self, Client, Entry, Picked, Snapshot, Whose};
 use super::reach::Reach;
 use super::service::Shared;
 use super::tried::TriedRoutes;
@@ -239,9 +239,14 @@ impl<M, R: Reach<M>> Exchange<M, R> {
     pub(super) fn failed(&mut self, phase: Phase) {
         let Some((entry, attempt)) = &mut self.taken else { return };
         self.shared.reporter.member_failed(&entry.route, self.attempts, Failure::Error(phase));
-        if phase == Phase::Connect
-            && !entry.settings.is_never_ejected
-            && attempt.failed(self.shared.now(), self.shared.failover.backoff)
+        let failure = match phase {
+            Phase::Connect => pool::Failure::Connect,
+            Phase::Sent => pool::Failure::Sent,
+            // A member that goes in good order says so.
+            Phase::NotSent => return,
+        };
+        if !entry.settings.is_never_ejected
+            && attempt.failed(failure, self.shared.now(), &self.shared.failover.ejection)
         {
             self.shared.changed(&entry.route, Change::Ejected);
         }
@@ -255,9 +260,12 @@ impl<M, R: Reach<M>> Exchange<M, R> {
             shared.reporter.member_failed(&entry.route, self.attempts, Failure::Status(status));
         }
         let change = if shared.failover.ejects(status) && !entry.settings.is_never_ejected {
-            attempt.failed(shared.now(), shared.failover.backoff).then_some(Change::Ejected)
+            attempt
+                .failed(pool::Failure::Response, shared.now(), &shared.failover.ejection)
+                .then_some(Change::Ejected)
         } else {
-            (!is_refusal(response) && attempt.succeeded(shared.now())).then_some(Change::Recovered)
+            (!is_refusal(response) && attempt.succeeded(shared.now(), &shared.failover.ejection))
+                .then_some(Change::Recovered)
         };
         if let Some(change) = change {
             shared.changed(&entry.route, change);

@@ -65,8 +65,9 @@
 //! [`Phase::of_hyper_util`](Phase#method.of_hyper_util) is the one for hyper-util's client (feature `client`, and
 //! `client-http2` for HTTP/2), [`Phase::of_tonic`](Phase#method.of_tonic) the one for tonic's Channel (feature `tonic`). A
 //! member that is never ready, or accepts and never answers, holds its requests for ever: give
-//! [`Failover::acquire_timeout`] and [`Failover::head_timeout`].
-//! An upgraded connection (101) counts as in flight for as long as its [`InFlightUpgrade`] is kept.
+//! [`Failover::acquire_timeout`] and [`Failover::head_timeout`]. Operators change members with [`Membership`], or in the
+//! browser with [`StickyAdmin`] (feature `admin`). An upgraded connection (101) counts as in flight for as long as its
+//! [`InFlightUpgrade`] is kept.
 //!
 //! # Example
 //!
@@ -189,6 +190,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "admin")]
+mod admin;
 mod attributes;
 mod body;
 mod builder;
@@ -214,6 +217,8 @@ mod unanswered;
 
 use std::fmt;
 
+#[cfg(feature = "admin")]
+pub use self::admin::{AdminAction, AdminChange, AdminFuture, Operator, StickyAdmin};
 pub use self::attributes::{SameSite, Secure};
 pub use self::body::{InFlight, InFlightUpgrade, RequestBody};
 use self::builder::Problem;

@@ -89,8 +89,8 @@ where
 /// What all clones of a [`StickyRoute`] share.
 pub(super) struct Shared<S> {
     pub(super) snapshot: ArcSwap<Snapshot<S>>,
-    /// Held by whoever replaces the snapshot.
-    pub(super) changes: Mutex<()>,
+    /// How often the operator changed the pool; held while that is done.
+    pub(super) changes: Mutex<u64>,
     /// Counts the changes that are told to whoever watches.
     pub(super) revision: watch::Sender<u64>,
     pub(super) picker: Picker,
@@ -225,6 +225,7 @@ mod tests {
             .member(Member::new("a", Scripted { fails: first_fails, is_ready: false }))
             .member(Member::new("b", Scripted { fails: None, is_ready: false }))
             .cookie(cookie)
+            .failover(Failover::default().eject_after(1))
             .classify(|error| match error.downcast_ref() {
                 Some(&"refused") => Phase::Connect,
                 _ => Phase::Sent,

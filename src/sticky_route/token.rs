@@ -47,7 +47,7 @@ impl Key {
     }
 
     /// Neither a pool name nor a route holds a NUL, so that no two lists of parts read alike.
-    fn mac<const N: usize>(&self, parts: [&str; N]) -> Option<Hmac<Sha256>> {
+    pub(super) fn mac<const N: usize>(&self, parts: [&str; N]) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         for (at, part) in parts.into_iter().enumerate() {
             if at > 0 {
@@ -62,7 +62,7 @@ impl Key {
 const SEAL_BYTES: usize = 16;
 
 /// 128 bits of it.
-fn hexadecimal(mac: Hmac<Sha256>) -> String {
+pub(super) fn hexadecimal(mac: Hmac<Sha256>) -> String {
     mac.finalize().into_bytes().iter().take(SEAL_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -92,15 +92,23 @@ impl<'a> DatedToken<'a> {
     }
 
     fn seal(&self) -> Option<[u8; SEAL_BYTES]> {
-        let mut seal = [0; SEAL_BYTES];
-        for (byte, pair) in seal.iter_mut().zip(self.seal.chunks_exact(2)) {
-            if pair.iter().any(|digit| !matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
-                return None;
-            }
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(seal)
+        from_hexadecimal(self.seal)
     }
+}
+
+/// What [`hexadecimal`] wrote; of no other length.
+pub(super) fn from_hexadecimal(digits: &[u8]) -> Option<[u8; SEAL_BYTES]> {
+    if digits.len() != 2 * SEAL_BYTES {
+        return None;
+    }
+    let mut bytes = [0; SEAL_BYTES];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        if pair.iter().any(|digit| !matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// When a client was pinned, and when it last came: seconds since 1970 by the wall clock, since a monotonic one starts

@@ -18,6 +18,7 @@ use tower_proxied::sticky_route::{
 };
 use tower_proxied::{ForwardedForLayer, PeerAddr, Scheme, TrustedProxies};
 
+use crate::sticky_admin;
 use crate::support::{self, Case, Verdict, equal};
 
 pub(crate) fn run(case: &Case) -> Verdict {
@@ -25,6 +26,7 @@ pub(crate) fn run(case: &Case) -> Verdict {
         "weight-change-keeps-health" => return weight_change_keeps_health(case),
         "in-flight-until-body-end" => return in_flight_until_body_end(case),
         "snapshot-shrinks-during-pick" => return snapshot_shrinks_during_pick(case),
+        id if id.starts_with("admin-") => return sticky_admin::run(case),
         _ => {}
     }
     support::only_keys(

@@ -270,8 +270,41 @@ impl Css {
     }
 }
 
-/// The length of what is no string, comment, escape, function or at-rule.
+/// The length of what is no comment, escape, function or at-rule, nor a part of one.
 fn plain_tokens(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    let place = |rest: &[u8]| bytes.len().saturating_sub(rest.len());
+    loop {
+        let (before, special) = rest.split_at_checked(plain_bytes(rest)).unwrap_or_default();
+        let after = match special {
+            [b'/', after @ ..] if after.first().is_some_and(|byte| *byte != b'*') => Some(after),
+            [quote @ (b'"' | b'\''), text @ ..] => behind_text(text, *quote),
+            [b'/' | b'@', ..] => None,
+            // An identifier may be the name of a function, or go on behind an escape, or in the next piece.
+            _ => {
+                let end = before.iter().rposition(|byte| !is_of_identifier(*byte));
+                let name = end.map_or(0, |last| last.saturating_add(1));
+                return place(rest).saturating_add(name);
+            }
+        };
+        match after {
+            Some(after) => rest = after,
+            None => return place(special),
+        }
+    }
+}
+
+/// What follows a string, if it ends here and has no escapes.
+fn behind_text(text: &[u8], quote: u8) -> Option<&[u8]> {
+    let end = text.iter().position(|byte| *byte == quote || *byte == b'\\' || is_newline(*byte))?;
+    match text.split_at_checked(end)?.1 {
+        [end, after @ ..] if *end == quote => Some(after),
+        _ => None,
+    }
+}
+
+/// The length of what begins nothing.
+fn plain_bytes(bytes: &[u8]) -> usize {
     const SPECIAL: [u8; 6] = *b"\"'(/@\\";
     const BLOCK: usize = 16;
     // Without a branch inside of a block: it becomes vector code.
@@ -284,15 +317,7 @@ fn plain_tokens(bytes: &[u8]) -> usize {
     let clean = bytes.chunks_exact(BLOCK).take_while(is_clean);
     let clean = clean.count().saturating_mul(BLOCK);
     let rest = bytes.get(clean..).unwrap_or_default();
-    let end = rest.iter().position(|byte| SPECIAL.contains(byte)).unwrap_or(rest.len()).saturating_add(clean);
-    let before = bytes.get(..end).unwrap_or_default();
-    // An identifier may be the name of a function, or go on behind an escape, or in the next piece.
-    match bytes.get(end) {
-        Some(b'"' | b'\'' | b'/' | b'@') => end,
-        _ => {
-            before.iter().rposition(|byte| !is_of_identifier(*byte)).map_or(0, |last| last.saturating_add(1))
-        }
-    }
+    rest.iter().position(|byte| SPECIAL.contains(byte)).unwrap_or(rest.len()).saturating_add(clean)
 }
 
 fn is_of_identifier(byte: u8) -> bool {

@@ -1,13 +1,15 @@
 //! The engine: bytes in, bytes out, no HTTP.
 
 mod css;
+mod elements;
 mod find;
 mod name;
 mod namespaces;
-mod plain;
 mod reference;
 mod refresh;
 mod rewriter;
+mod scheme;
+mod skim;
 mod srcset;
 mod targets;
 mod tokenizer;
@@ -19,9 +21,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::plain::{plain, scheme_at};
 use self::reference::Unit;
 use self::rewriter::{Rewriter, Upgrade};
+use self::scheme::{from_scheme, may_end_in_scheme};
+use self::skim::Skim;
 use self::srcset::Srcset;
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
@@ -38,7 +41,9 @@ use crate::wire::host::HostPort;
 ///
 /// # Cost
 ///
-/// A piece in which nothing changes comes back as the same `Bytes`, without a copy; any other is copied once.
+/// A piece in which nothing changes comes back as the same `Bytes`, without a copy; any other is copied once. Of a
+/// piece of at most 16 KiB without any `http:`, a clone of its `Bytes` is kept until the next piece comes or the page
+/// ends: what such a page ends with is not even read.
 ///
 /// # Example
 ///
@@ -172,6 +177,9 @@ fn upgrade_value(value: &[u8], upgrades: Vec<Upgrade>) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// How long a piece may be of which the bytes are kept after they went out.
+const MAX_UNREAD: usize = 16 * 1024;
+
 #[derive(Debug)]
 struct Engine {
     syntax: Syntax,
@@ -179,6 +187,8 @@ struct Engine {
     rewriter: Rewriter,
     /// What is read and not yet written.
     held: Vec<u8>,
+    /// The last piece, if no scheme is in it: it is written as it came, and read once another piece follows.
+    unread: Bytes,
     /// The place of the first held byte.
     written: u64,
     byte_order_mark: ByteOrderMark,
@@ -200,16 +210,28 @@ impl Engine {
             tokenizer: Tokenizer::new(syntax),
             rewriter: Rewriter::new(syntax, own_host),
             held: Vec::new(),
+            unread: Bytes::new(),
             written: 0,
             byte_order_mark: ByteOrderMark::Start,
         }
     }
 
     fn push(&mut self, piece: Bytes, policy: &UpgradePolicy) -> Bytes {
-        self.read(&piece, policy);
+        let scheme = from_scheme(&piece);
+        let may_skip =
+            scheme == 0 && piece.len() <= MAX_UNREAD && !may_end_in_scheme(&piece) && self.is_settled(policy);
+        let unread = std::mem::take(&mut self.unread);
+        self.read(&unread, 0, policy);
+        if may_skip {
+            self.unread = piece.clone();
+            self.written = self.written.saturating_add(offset(piece.len()));
+            return piece;
+        }
+        self.read(&piece, scheme, policy);
         let read = self.tokenizer.position();
         let undecided = self.rewriter.undecided_from(read, policy).filter(|_| !policy.is_report_only);
-        let end = undecided.unwrap_or(read);
+        // A URL that began in a piece that was not read then has no scheme, and is let go.
+        let end = undecided.unwrap_or(read).max(self.written);
         if self.rewriter.upgrades().is_empty() && self.held.is_empty() {
             let ready = distance(self.written, end).min(piece.len());
             self.held.extend_from_slice(piece.get(ready..).unwrap_or_default());
@@ -219,19 +241,31 @@ impl Engine {
         self.write(&piece, end)
     }
 
+    /// Nothing before the next piece changes, whatever comes.
+    fn is_settled(&mut self, policy: &UpgradePolicy) -> bool {
+        let at = self.tokenizer.position();
+        self.held.is_empty()
+            && self.rewriter.upgrades().is_empty()
+            && (!self.unread.is_empty() || self.rewriter.undecided_from(at, policy).is_none())
+    }
+
     fn finish(&mut self, policy: &UpgradePolicy) -> Bytes {
+        if !std::mem::take(&mut self.unread).is_empty() {
+            return Bytes::new();
+        }
         let end = self.end(policy);
         self.write(&[], end)
     }
 
     fn whole(mut self, page: &[u8], policy: &UpgradePolicy) -> Option<Bytes> {
-        scheme_at(page)?;
-        self.read(page, policy);
+        let scheme = Some(from_scheme(page)).filter(|scheme| *scheme > 0)?;
+        self.read(page, scheme, policy);
         let end = self.end(policy);
         (!self.rewriter.upgrades().is_empty()).then(|| self.write(page, end))
     }
 
-    fn read(&mut self, bytes: &[u8], policy: &UpgradePolicy) {
+    /// Of `bytes`, the last `scheme` begin with the first scheme.
+    fn read(&mut self, bytes: &[u8], scheme: usize, policy: &UpgradePolicy) {
         for byte in bytes {
             self.byte_order_mark = match (self.byte_order_mark, *byte) {
                 (ByteOrderMark::Start, first @ (0xfe | 0xff)) => ByteOrderMark::First(first),
@@ -245,24 +279,20 @@ impl Engine {
         if self.byte_order_mark == ByteOrderMark::Utf16 {
             self.tokenizer.pass(bytes.len());
         } else {
-            self.read_markup(bytes, policy);
+            self.read_markup(bytes, scheme, policy);
         }
     }
 
-    fn read_markup(&mut self, bytes: &[u8], policy: &UpgradePolicy) {
-        let (mut at, mut scheme) = (0_usize, 0);
-        while at < bytes.len() {
+    fn read_markup(&mut self, bytes: &[u8], scheme: usize, policy: &UpgradePolicy) {
+        let (mut rest, mut skim) = (bytes, Skim::new(self.syntax, policy.targets, scheme));
+        while !rest.is_empty() {
             if self.tokenizer.is_between_tags() && self.rewriter.is_in_plain_html() {
-                if scheme <= at {
-                    let next = bytes.get(at..).and_then(scheme_at);
-                    scheme = next.map_or(bytes.len(), |next| at.saturating_add(next));
-                }
-                let passed = plain(bytes.get(at..scheme).unwrap_or_default(), self.syntax);
+                let passed = skim.pass(rest);
                 self.tokenizer.pass(passed);
-                at = at.saturating_add(passed);
+                rest = rest.get(passed..).unwrap_or_default();
             }
-            let rest = bytes.get(at..).unwrap_or_default();
-            at = at.saturating_add(self.tokenizer.read(rest, &mut self.rewriter.with(policy)));
+            let read = self.tokenizer.read(rest, &mut self.rewriter.with(policy));
+            rest = rest.get(read..).unwrap_or_default();
         }
     }
 

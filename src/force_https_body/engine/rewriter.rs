@@ -6,6 +6,7 @@ use std::ops::Range;
 use memchr::memchr;
 
 use super::css::Css;
+use super::elements::{content_of, is_void};
 use super::name::Name;
 use super::namespaces::{Namespace, Namespaces};
 use super::offset;
@@ -93,6 +94,8 @@ struct Scan {
     /// The text of a `style` element is being read.
     is_in_style: bool,
     upgrades: Vec<Upgrade>,
+    /// The authority of the last URL that was admitted.
+    known: Vec<u8>,
     /// Of the tag that is open: an attribute decides on them that did not come yet.
     waiting: VecDeque<Waiting>,
 }
@@ -107,6 +110,9 @@ struct Tag {
     is_html_annotation: bool,
     is_styled_font: bool,
 }
+
+/// Longer authorities are rare.
+const MAX_KNOWN: usize = 64;
 
 #[derive(Debug)]
 struct Waiting {
@@ -142,6 +148,7 @@ impl Rewriter {
                 word_matched: false,
                 is_in_style: false,
                 upgrades: Vec::new(),
+                known: Vec::new(),
                 waiting: VecDeque::new(),
             },
         }
@@ -437,6 +444,12 @@ impl Scan {
     }
 
     fn found(&mut self, head: Head, policy: &UpgradePolicy) {
+        if self.is_known(head, policy) {
+            if let Some(upgrade) = Upgrade::new(head, policy) {
+                self.settle(upgrade, None, policy);
+            }
+            return;
+        }
         let Some(host) = self.url.host() else { return };
         let is_admitted = match self.when {
             When::OwnHost => policy.admits_base(&host, head.port, self.own_host.as_ref()),
@@ -448,6 +461,22 @@ impl Scan {
         let Some(upgrade) = Upgrade::new(head, policy) else { return };
         let attribute = self.attribute;
         let report = policy.on_rewrite.map(|_| Report { attribute, host: host.to_string() });
+        if self.when != When::OwnHost && self.url.authority().len() <= MAX_KNOWN {
+            self.known.clear();
+            self.known.extend_from_slice(self.url.authority());
+        }
+        self.settle(upgrade, report, policy);
+    }
+
+    /// Most URLs of a page have the host of the one before.
+    fn is_known(&self, head: Head, policy: &UpgradePolicy) -> bool {
+        head.port == UrlPort::Absent
+            && self.when != When::OwnHost
+            && policy.on_rewrite.is_none()
+            && self.url.authority() == self.known
+    }
+
+    fn settle(&mut self, upgrade: Upgrade, report: Option<Report>, policy: &UpgradePolicy) {
         match (self.when, self.tag.says_so) {
             (When::TagSaysSo, None) => {
                 // One piece may hold more than may wait.
@@ -471,41 +500,6 @@ impl Scan {
         if !policy.is_report_only {
             self.upgrades.push(upgrade);
         }
-    }
-}
-
-fn is_void(name: &Name) -> bool {
-    matches!(
-        name.as_bytes(),
-        b"area"
-            | b"base"
-            | b"basefont"
-            | b"bgsound"
-            | b"br"
-            | b"col"
-            | b"embed"
-            | b"frame"
-            | b"hr"
-            | b"image"
-            | b"img"
-            | b"input"
-            | b"keygen"
-            | b"link"
-            | b"meta"
-            | b"param"
-            | b"source"
-            | b"track"
-            | b"wbr"
-    )
-}
-
-pub(super) fn content_of(name: &Name) -> Content {
-    match name.as_bytes() {
-        b"title" | b"textarea" | b"style" | b"xmp" | b"iframe" | b"noembed" | b"noframes" => Content::Text,
-        b"script" => Content::Script,
-        b"plaintext" => Content::Plaintext,
-        b"noscript" => Content::Noscript,
-        _ => Content::Markup,
     }
 }
 

@@ -110,10 +110,10 @@ impl UrlScan {
                 _ if seen < 2 => self.abandon(),
                 _ => {
                     self.state = State::Authority;
-                    return self.authority(unit);
+                    return self.read_authority(unit);
                 }
             },
-            State::Authority => return self.authority(unit),
+            State::Authority => return self.read_authority(unit),
             State::Decided => {}
         }
         None
@@ -159,7 +159,12 @@ impl UrlScan {
         self.decide()
     }
 
-    fn authority(&mut self, unit: Unit) -> Option<Head> {
+    /// The authority that was read last: as a browser decodes it, with the case of its letters.
+    pub(super) fn authority(&self) -> &[u8] {
+        &self.authority
+    }
+
+    fn read_authority(&mut self, unit: Unit) -> Option<Head> {
         let index = self.authority.len();
         match unit.byte {
             b'/' | b'\\' | b'?' | b'#' => return self.decide(),

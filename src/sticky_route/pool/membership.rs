@@ -1,13 +1,14 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::BuildError;
 use super::super::observer::Change;
 use super::super::service::Shared;
+use super::ejection::Quota;
 use super::state::{MemberState, State};
 use super::{Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
 
@@ -71,7 +72,7 @@ impl<S> Membership<S> {
             };
             let removed = members.entries.remove(at);
             // Whoever still reads the old snapshot does not get in.
-            removed.state.set(State::Stopped, self.shared.now(), self.shared.failover.backoff);
+            removed.state.set(State::Stopped, self.shared.now(), self.shared.failover.ejection.backoff);
             if let Some(successor) = &removed.settings.successor
                 && let Ok(gone) = Entry::gone(route, successor, &self.shared.cookie)
             {
@@ -91,9 +92,9 @@ impl<S> Membership<S> {
     ///
     /// No member has this route.
     pub fn set_state(&self, route: &str, state: State) -> Result<(), UnknownRoute> {
-        let entry = self.entry(route)?;
-        entry.state.set(state, self.shared.now(), self.shared.failover.backoff);
-        self.shared.changed(&entry.route, Change::Set(state));
+        self.change_state(route, state, |of_member| {
+            of_member.set(state, self.shared.now(), self.shared.failover.ejection.backoff);
+        })?;
         Ok(())
     }
 
@@ -134,11 +135,7 @@ impl<S> Membership<S> {
     /// # }
     /// ```
     pub fn drain(&self, route: &str, at_most: Duration) -> Result<Drained, UnknownRoute> {
-        let entry = self.entry(route)?;
-        let now = self.shared.now();
-        let until = now.saturating_add(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
-        entry.state.drain_until(until, now, self.shared.failover.backoff);
-        self.shared.changed(&entry.route, Change::Set(State::Drain));
+        let entry = self.change_state(route, State::Drain, |state| self.drain_state(state, at_most))?;
         Ok(Drained::new(route, entry.state.clone(), at_most))
     }
 
@@ -152,9 +149,7 @@ impl<S> Membership<S> {
         S: Clone,
     {
         self.change(|members| {
-            let at = position(&members.entries, route);
-            let entry = at.and_then(|at| members.entries.get_mut(at));
-            let entry = entry.ok_or_else(|| UnknownRoute(route.into()))?;
+            let entry = members.get_mut(route).ok_or_else(|| UnknownRoute(route.into()))?;
             Arc::make_mut(entry).settings.weight = weight.saturating_mul(WHOLE);
             Ok(())
         })
@@ -172,8 +167,7 @@ impl<S> Membership<S> {
     {
         Route::parse(successor)?;
         self.change(|members| {
-            let at = position(&members.entries, route);
-            match at.and_then(|at| members.entries.get_mut(at)) {
+            match members.get_mut(route) {
                 Some(entry) => Arc::make_mut(entry).settings.successor = Some(successor.into()),
                 None => {
                     let gone = Arc::new(Entry::gone(route, successor, &self.shared.cookie)?);
@@ -195,6 +189,7 @@ impl<S> Membership<S> {
             effective_weight: entry.state.warm_weight(entry.settings.weight, now, self.shared.picker.warm_up),
             owed: entry.state.lag.load(Ordering::Relaxed),
             in_flight: entry.state.in_flight(),
+            retry_in: entry.state.retry_at().map(|at| Duration::from_millis(at.saturating_sub(now))),
         };
         self.shared.snapshot.load().entries().iter().map(status).collect()
     }
@@ -241,39 +236,143 @@ impl<S> Membership<S> {
         Ok(())
     }
 
-    fn entry(&self, route: &str) -> Result<Arc<Entry<S>>, UnknownRoute> {
+    /// How often the operator changed the pool: what requests find out does not count.
+    #[cfg(feature = "admin")]
+    pub(in super::super) fn operator_revision(&self) -> u64 {
+        *self.changes()
+    }
+
+    #[cfg(feature = "admin")]
+    pub(in super::super) fn has(&self, route: &str) -> bool {
         let snapshot = self.shared.snapshot.load();
-        let at = snapshot.position(route);
-        at.and_then(|at| snapshot.entries().get(at)).cloned().ok_or_else(|| UnknownRoute(route.into()))
+        snapshot.position(route).is_some_and(|at| at < snapshot.entries().len())
+    }
+
+    /// Does what the operator orders, unless the pool was changed since `revision`.
+    #[cfg(feature = "admin")]
+    pub(in super::super) fn order(&self, revision: u64, route: &str, order: Order) -> Result<(), OrderRefused>
+    where
+        S: Clone,
+    {
+        let changes = self.changes();
+        let is_stale = *changes != revision;
+        let (route, set) = self.change_under(changes, |members| {
+            let entry = members.get_mut(route).ok_or(OrderRefused::UnknownRoute)?;
+            if is_stale {
+                return Err(OrderRefused::Stale);
+            }
+            let set = match order {
+                Order::State(state) => {
+                    entry.state.set(state, self.shared.now(), self.shared.failover.ejection.backoff);
+                    Some(state)
+                }
+                Order::Drain(at_most) => {
+                    self.drain_state(&entry.state, at_most);
+                    Some(State::Drain)
+                }
+                Order::Weight { hundredths } => {
+                    Arc::make_mut(entry).settings.weight = hundredths;
+                    None
+                }
+            };
+            Ok((entry.route.clone(), set))
+        })?;
+        if let Some(state) = set {
+            self.shared.reporter.member_changed(&route, Change::Set(state));
+        }
+        Ok(())
+    }
+
+    fn drain_state(&self, state: &MemberState, at_most: Duration) {
+        let now = self.shared.now();
+        let until = now.saturating_add(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
+        state.drain_until(until, now, self.shared.failover.ejection.backoff);
+    }
+
+    fn change_state(
+        &self,
+        route: &str,
+        to: State,
+        change: impl FnOnce(&MemberState),
+    ) -> Result<Arc<Entry<S>>, UnknownRoute> {
+        let entry = {
+            let mut changes = self.changes();
+            let snapshot = self.shared.snapshot.load();
+            let at = snapshot.position(route);
+            let entry =
+                at.and_then(|at| snapshot.entries().get(at)).ok_or_else(|| UnknownRoute(route.into()))?;
+            change(&entry.state);
+            *changes = changes.wrapping_add(1);
+            entry.clone()
+        };
+        self.shared.changed(&entry.route, Change::Set(to));
+        Ok(entry)
     }
 
     /// One change at a time; requests go on with the old snapshot meanwhile.
     fn change<T, E>(&self, change: impl FnOnce(&mut Members<S>) -> Result<T, E>) -> Result<T, E> {
-        let changed = {
-            let _one = self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner);
-            let snapshot = self.shared.snapshot.load_full();
-            let mut members = Members { entries: snapshot.entries().into(), gone: snapshot.gone().into() };
-            let changed = change(&mut members)?;
-            self.shared.snapshot.store(Arc::new(Snapshot::new(members.entries, members.gone)));
-            changed
+        self.change_under(self.changes(), change)
+    }
+
+    fn change_under<T, E>(
+        &self,
+        mut changes: MutexGuard<'_, u64>,
+        change: impl FnOnce(&mut Members<S>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let snapshot = self.shared.snapshot.load_full();
+        let mut members = Members {
+            entries: snapshot.entries().into(),
+            gone: snapshot.gone().into(),
+            quota: snapshot.quota.clone(),
         };
+        let changed = change(&mut members)?;
+        let Members { entries, gone, quota } = members;
+        self.shared.snapshot.store(Arc::new(Snapshot::new(entries, gone, quota)));
+        *changes = changes.wrapping_add(1);
+        drop(changes);
         self.shared.tell();
         Ok(changed)
     }
+
+    fn changes(&self) -> MutexGuard<'_, u64> {
+        self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the admin service orders.
+#[cfg(feature = "admin")]
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Order {
+    State(State),
+    Drain(Duration),
+    Weight { hundredths: u32 },
+}
+
+#[cfg(feature = "admin")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum OrderRefused {
+    UnknownRoute,
+    Stale,
 }
 
 /// What the next snapshot is made of.
 struct Members<S> {
     entries: Vec<Arc<Entry<S>>>,
     gone: Vec<Arc<Entry<S>>>,
+    quota: Arc<Quota>,
 }
 
 impl<S> Members<S> {
+    fn get_mut(&mut self, route: &str) -> Option<&mut Arc<Entry<S>>> {
+        let at = position(&self.entries, route)?;
+        self.entries.get_mut(at)
+    }
+
     fn put(&mut self, member: Member<S>, shared: &Shared<S>) -> Result<Route, BuildError> {
         let known = position(&self.entries, &member.route).and_then(|at| self.entries.get_mut(at));
         let state = match &known {
             Some(known) => known.state.clone(),
-            None => Arc::new(MemberState::joining(shared.now())),
+            None => Arc::new(MemberState::joining(shared.now(), self.quota.clone())),
         };
         let entry = Arc::new(Entry::new(member, &shared.cookie, state)?);
         let route = entry.route.clone();
@@ -397,6 +496,7 @@ pub struct MemberStatus {
     effective_weight: u32,
     owed: i64,
     in_flight: usize,
+    retry_in: Option<Duration>,
 }
 
 impl MemberStatus {
@@ -450,6 +550,11 @@ impl MemberStatus {
     /// The requests that it has now, up to the end of the response body.
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// How long an ejected member is left alone still. `None` where it is not ejected.
+    pub fn retry_in(&self) -> Option<Duration> {
+        self.retry_in
     }
 }
 

@@ -1,6 +1,8 @@
 //! The members, what is known of them, and which of them gets a request.
 
 mod alias;
+mod attempt;
+mod ejection;
 mod membership;
 mod pick;
 mod snapshot;
@@ -10,6 +12,8 @@ mod sync;
 mod tests;
 #[cfg(feature = "tower")]
 mod tower;
+mod window;
+mod word;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,12 +21,16 @@ use std::sync::Arc;
 use super::{BuildError, Problem};
 use crate::wire::cookie::is_value;
 
+pub(super) use self::attempt::{Attempt, Failure};
+pub(super) use self::ejection::{Backoff, Ejection, Floor};
 pub use self::membership::{Drained, MemberStatus, Membership, StillBusy, UnknownRoute, Watch};
+#[cfg(feature = "admin")]
+pub(super) use self::membership::{Order, OrderRefused};
 pub use self::pick::Balance;
 pub(super) use self::pick::{Client, Picked, Picker};
 pub(super) use self::snapshot::{Entry, Snapshot};
 pub use self::state::State;
-pub(super) use self::state::{Attempt, Backoff, Whose};
+pub(super) use self::state::Whose;
 #[cfg(feature = "tower")]
 pub use self::tower::DriveError;
 
@@ -208,4 +216,4 @@ pub enum Role {
 }
 
 /// Weights are counted in hundredths.
-const WHOLE: u32 = 100;
+pub(super) const WHOLE: u32 = 100;

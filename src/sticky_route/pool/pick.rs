@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::snapshot::{hash, mix};
-use super::state::Attempt;
-use super::{BuildError, Entry, Problem, Role, Snapshot, Whose};
+use super::{Attempt, BuildError, Entry, Problem, Role, Snapshot, Whose};
 
 /// Who gets a new session.
 ///
@@ -386,7 +385,7 @@ pub(super) fn seed(seed: u64) {
 }
 
 /// Splitmix64: nothing that must be kept secret hangs on it.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     let seed = SEED.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
     SEED.set(seed);
     mix(seed)

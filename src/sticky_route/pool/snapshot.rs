@@ -6,8 +6,9 @@ use http::HeaderValue;
 use super::super::cookie::{Cookie, Pins};
 use super::super::{BuildError, Problem};
 use super::alias::AliasTable;
-use super::state::{Attempt, MemberState, Whose};
-use super::{Member, Role, Route, Settings};
+use super::ejection::Quota;
+use super::state::{MemberState, Whose};
+use super::{Attempt, Member, Role, Route, Settings};
 
 /// A member in a pool, or what is left of one.
 #[derive(Clone, Debug)]
@@ -89,6 +90,8 @@ pub(in super::super) struct Snapshot<S> {
     /// Draws active members of the first tier, by weight.
     pub(super) lots: AliasTable,
     pub(super) has_spares: bool,
+    /// That of all snapshots of the pool.
+    pub(super) quota: Arc<Quota>,
 }
 
 impl<S> Snapshot<S> {
@@ -99,8 +102,9 @@ impl<S> Snapshot<S> {
     ) -> Result<Self, BuildError> {
         let mut entries: Vec<Arc<Entry<S>>> = Vec::with_capacity(members.len());
         let mut routes = HashSet::new();
+        let quota = Arc::<Quota>::default();
         for member in members {
-            let entry = Entry::new(member, cookie, Arc::new(MemberState::new()))?;
+            let entry = Entry::new(member, cookie, Arc::new(MemberState::new(quota.clone())))?;
             if !routes.insert(entry.route.clone()) {
                 return Err(Problem::DuplicateRoute.of(entry.route.as_str()));
             }
@@ -114,10 +118,11 @@ impl<S> Snapshot<S> {
             }
             gone.push(Arc::new(entry));
         }
-        Ok(Self::new(entries, gone))
+        Ok(Self::new(entries, gone, quota))
     }
 
-    pub(super) fn new(entries: Vec<Arc<Entry<S>>>, gone: Vec<Arc<Entry<S>>>) -> Self {
+    pub(super) fn new(entries: Vec<Arc<Entry<S>>>, gone: Vec<Arc<Entry<S>>>, quota: Arc<Quota>) -> Self {
+        quota.has_members(entries.len());
         let mut routes = HashMap::with_capacity(entries.len());
         let mut pins = HashMap::with_capacity(entries.len());
         for (at, entry) in entries.iter().chain(&gone).enumerate() {
@@ -139,7 +144,7 @@ impl<S> Snapshot<S> {
         });
         let lots = AliasTable::new(&weights.collect::<Vec<_>>());
         let has_spares = entries.iter().any(|entry| entry.settings.role == Role::Spare);
-        Self { entries, gone, routes, pins, tiers, lots, has_spares }
+        Self { entries, gone, routes, pins, tiers, lots, has_spares, quota }
     }
 
     /// The member that a cookie names, and whether the cookie is the one issued today.

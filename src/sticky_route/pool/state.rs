@@ -1,8 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::attempt::{Attempt, Failure, Kind};
+use super::ejection::{Backoff, Ejection, Quota, jittered};
 use super::sync::{AtomicI64, AtomicU64, Notify, Ordering, fence};
+use super::window::Window;
+use super::word::{Intent, Word};
 
 /// What a member takes. Its text is the name in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,21 +36,6 @@ impl fmt::Display for State {
     }
 }
 
-/// How long a member that failed is left alone: doubled with each failure in a row.
-#[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Backoff {
-    pub(in super::super) first: Duration,
-    pub(in super::super) at_most: Duration,
-}
-
-impl Backoff {
-    fn after(self, failures: u8) -> u64 {
-        let factor = 2_u32.saturating_pow(u32::from(failures.saturating_sub(1)));
-        let delay = self.first.saturating_mul(factor).min(self.at_most);
-        u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).clamp(1, LATEST >> 1)
-    }
-}
-
 /// What changes of a member while requests run. It outlives snapshots, changes of weight and replaced services.
 ///
 /// Times are milliseconds since the pool was built.
@@ -58,21 +46,25 @@ pub(in super::super) struct MemberState {
     drain_until: AtomicU64,
     /// When it came back, or joined a pool that ran already; 0 where it never did.
     warm_from: AtomicU64,
+    window: Window,
+    quota: Arc<Quota>,
     /// How many; [`AWAITED`] where somebody waits for none.
-    requests: AtomicU64,
-    idle: Notify,
+    pub(super) requests: AtomicU64,
+    pub(super) idle: Notify,
     /// The `lbstatus` of Apache's byrequests; only written under the lock of the balance.
     pub(super) lag: AtomicI64,
 }
 
 impl MemberState {
     /// Of a member that is there from the start.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(quota: Arc<Quota>) -> Self {
         Self {
             word: AtomicU64::new(Word::default().pack()),
             down_since: AtomicU64::new(0),
             drain_until: AtomicU64::new(u64::MAX),
             warm_from: AtomicU64::new(0),
+            window: Window::new(),
+            quota,
             requests: AtomicU64::new(0),
             idle: Notify::new(),
             lag: AtomicI64::new(0),
@@ -82,11 +74,11 @@ impl MemberState {
     /// Of a member that is gone.
     pub(super) fn stopped() -> Self {
         let stopped = Word { intent: Intent::Stopped, ..Word::default() };
-        Self { word: AtomicU64::new(stopped.pack()), ..Self::new() }
+        Self { word: AtomicU64::new(stopped.pack()), ..Self::new(Arc::default()) }
     }
 
-    pub(super) fn joining(now: u64) -> Self {
-        let state = Self::new();
+    pub(super) fn joining(now: u64, quota: Arc<Quota>) -> Self {
+        let state = Self::new(quota);
         state.warm_up_from(now);
         state
     }
@@ -94,7 +86,7 @@ impl MemberState {
     pub(in super::super) fn state(&self) -> State {
         let word = self.word();
         match word.intent {
-            Intent::Ok if word.retry_at == 0 => State::Ok,
+            Intent::Ok if !word.is_ejected() => State::Ok,
             Intent::Ok => State::Ejected,
             Intent::Drain => State::Drain,
             Intent::Disabled => State::Disabled,
@@ -110,7 +102,7 @@ impl MemberState {
             State::Disabled => Intent::Disabled,
             State::Stopped => Intent::Stopped,
             State::Ejected => {
-                self.eject(now, backoff);
+                self.eject(now, Quota::take_anyway, |ejections| backoff.after(ejections));
                 return;
             }
         };
@@ -118,12 +110,16 @@ impl MemberState {
         let old = self.update(|word| {
             Some(match state {
                 State::Ok => Word::default(),
+                State::Stopped => Word { intent, ..Word::default() },
                 _ => Word { intent, ..word },
             })
         });
         // Whoever looks for requests next sees those that did not see the new word.
         fence(Ordering::SeqCst);
         let Some(old) = old else { return };
+        if intent == Intent::Ok {
+            self.window.clear();
+        }
         if intent == Intent::Disabled && !old.is_down() {
             self.down_since.store(now, Ordering::Release);
         }
@@ -161,7 +157,7 @@ impl MemberState {
     /// Nothing is against the member but that it failed.
     pub(in super::super) fn is_only_ejected(&self) -> bool {
         let word = self.word();
-        word.intent == Intent::Ok && word.retry_at != 0
+        word.intent == Intent::Ok && word.is_ejected()
     }
 
     /// Nobody is to wait for it.
@@ -203,9 +199,9 @@ impl MemberState {
         if !self.is_willing(word, whose, now) {
             return None;
         }
-        if word.retry_at != 0 {
+        if word.is_ejected() {
             let old = self.update(|word| {
-                (word.retry_at != 0 && word.may_be_tried(now)).then_some(Word { is_probed: true, ..word })
+                (word.is_ejected() && word.may_be_tried(now)).then_some(Word { is_probed: true, ..word })
             })?;
             attempt.kind = Kind::Probe { ejection: old.retry_at };
         }
@@ -241,15 +237,56 @@ impl MemberState {
         Some(Attempt { state: self.clone(), kind: Kind::Usual })
     }
 
-    /// A failure while the member is ejected already says nothing new, and must not double the wait.
-    fn eject(&self, now: u64, backoff: Backoff) -> bool {
+    /// One load, and where a floor of successes is asked for one compare-and-swap more.
+    pub(super) fn succeeded(&self, now: u64, ejection: &Ejection) {
+        if self.word().failures != 0 {
+            self.update(|word| (word.failures != 0).then_some(Word { failures: 0, ..word }));
+        }
+        if ejection.floor.is_some() {
+            self.window.count(now, ejection.half_window, false);
+        }
+    }
+
+    /// Whether it is ejected by that.
+    pub(super) fn failed(&self, failure: Failure, is_trial: bool, now: u64, ejection: &Ejection) -> bool {
+        let is_too_often = ejection
+            .floor
+            .is_some_and(|floor| floor.is_above(self.window.count(now, ejection.half_window, true)));
+        let is_enough = match failure {
+            Failure::Connect => {
+                let old = self.update(|word| {
+                    (!word.is_ejected()).then_some(Word { failures: word.failures.saturating_add(1), ..word })
+                });
+                old.is_none_or(|old| old.failures.saturating_add(1) >= ejection.after)
+            }
+            Failure::Sent => is_trial && ejection.floor.is_some(),
+            Failure::Response => true,
+        };
+        let wait = |ejections| jittered(ejection.backoff.after(ejections));
+        (is_enough || is_too_often) && self.eject(now, Quota::take, wait)
+    }
+
+    /// Ejects the member, or ejects it again. Only the way from in to out counts against the quota.
+    fn eject(&self, now: u64, take: impl Fn(&Quota) -> bool, wait: impl Fn(u8) -> u64) -> bool {
+        let word = self.word();
+        let is_counted = !word.is_ejected();
+        if !word.may_be_ejected(now) || (is_counted && !take(&self.quota)) {
+            return false;
+        }
+        let ejections = word.ejections.saturating_add(1).min(Word::MOST_EJECTIONS);
+        let retry_at = now.saturating_add(wait(ejections)).min(Word::LATEST);
         let old = self.update(|word| {
-            (word.retry_at == 0 || now > word.retry_at).then(|| {
-                let failures = word.failures.saturating_add(1).min(MOST_FAILURES);
-                let retry_at = now.saturating_add(backoff.after(failures)).min(LATEST);
-                Word { retry_at, failures, is_probed: false, ..word }
+            (word.may_be_ejected(now) && (word.is_ejected() || is_counted)).then_some(Word {
+                retry_at,
+                ejections,
+                failures: 0,
+                is_probed: false,
+                ..word
             })
         });
+        if is_counted && old.is_none_or(Word::is_ejected) {
+            self.quota.give_back();
+        }
         if old.is_some_and(|old| !old.is_down()) {
             self.down_since.store(now, Ordering::Release);
         }
@@ -257,19 +294,20 @@ impl MemberState {
     }
 
     /// Ends this ejection, and no later one.
-    fn recover(&self, ejection: u64, now: u64) -> bool {
+    pub(super) fn recover(&self, ejection: u64, now: u64) -> bool {
         let old = self.update(|word| {
-            (word.retry_at != 0 && word.retry_at == ejection).then_some(Word {
-                retry_at: 0,
-                failures: 0,
-                is_probed: false,
-                ..word
-            })
+            (word.is_ejected() && word.retry_at == ejection)
+                .then_some(Word { intent: word.intent, ..Word::default() })
         });
         if old.is_some() {
+            self.window.clear();
             self.warm_up_from(now);
         }
         old.is_some()
+    }
+
+    pub(super) fn end_probe(&self, ejection: u64) {
+        self.update(|word| (word.retry_at == ejection).then_some(Word { is_probed: false, ..word }));
     }
 
     fn warm_up_from(&self, now: u64) {
@@ -280,19 +318,27 @@ impl MemberState {
         Word::unpack(self.word.load(Ordering::Acquire))
     }
 
-    /// The word before the change, if there was one.
+    /// The word before the change, if there was one. Who comes back leaves the quota.
     fn update(&self, change: impl Fn(Word) -> Option<Word>) -> Option<Word> {
-        self.word
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                change(Word::unpack(word)).map(Word::pack)
-            })
-            .ok()
-            .map(Word::unpack)
+        let mut seen = self.word.load(Ordering::Acquire);
+        loop {
+            let old = Word::unpack(seen);
+            let new = change(old)?;
+            match self.word.compare_exchange_weak(seen, new.pack(), Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    if old.is_ejected() && !new.is_ejected() {
+                        self.quota.give_back();
+                    }
+                    return Some(old);
+                }
+                Err(changed) => seen = changed,
+            }
+        }
     }
 }
 
 /// Set in the number of requests.
-const AWAITED: u64 = 1 << 63;
+pub(super) const AWAITED: u64 = 1 << 63;
 
 /// Whose request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,285 +347,4 @@ pub(in super::super) enum Whose {
     Pinned,
     /// Of any other.
     New,
-}
-
-/// One request that a member has. It counts until it is dropped.
-#[derive(Debug)]
-pub(in super::super) struct Attempt {
-    state: Arc<MemberState>,
-    kind: Kind,
-}
-
-impl Attempt {
-    /// The member answered. Whether that changes its state.
-    pub(in super::super) fn succeeded(&mut self, now: u64) -> bool {
-        match std::mem::replace(&mut self.kind, Kind::Usual) {
-            Kind::Usual => false,
-            Kind::Probe { ejection } | Kind::LastResort { ejection } => self.state.recover(ejection, now),
-        }
-    }
-
-    /// The member is not to be used for a while. Whether that changes its state.
-    pub(in super::super) fn failed(&mut self, now: u64, backoff: Backoff) -> bool {
-        self.kind = Kind::Usual;
-        self.state.eject(now, backoff)
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if let Kind::Probe { ejection } = self.kind {
-            // Neither success nor failure: the next request may try the member.
-            self.state
-                .update(|word| (word.retry_at == ejection).then_some(Word { is_probed: false, ..word }));
-        }
-        if self.state.requests.fetch_sub(1, Ordering::AcqRel) == AWAITED | 1 {
-            self.state.requests.fetch_and(!AWAITED, Ordering::AcqRel);
-            self.state.idle.notify_waiters();
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Usual,
-    /// It alone tries the member, which was ejected up to then.
-    Probe {
-        ejection: u64,
-    },
-    LastResort {
-        ejection: u64,
-    },
-}
-
-const MOST_FAILURES: u8 = 31;
-const LATEST: u64 = u64::MAX >> 8;
-
-/// Eight bits of flags below 56 bits of time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Word {
-    intent: Intent,
-    is_probed: bool,
-    failures: u8,
-    /// 0 where the member is not ejected.
-    retry_at: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Intent {
-    #[default]
-    Ok,
-    Drain,
-    Disabled,
-    Stopped,
-}
-
-impl Word {
-    fn is_down(self) -> bool {
-        self.retry_at != 0 || self.intent == Intent::Disabled
-    }
-
-    fn may_be_tried(self, now: u64) -> bool {
-        self.retry_at == 0 || (now > self.retry_at && !self.is_probed)
-    }
-
-    fn pack(self) -> u64 {
-        let intent = match self.intent {
-            Intent::Ok => 0,
-            Intent::Drain => 1,
-            Intent::Disabled => 2,
-            Intent::Stopped => 3,
-        };
-        intent
-            | u64::from(self.is_probed) << 2
-            | u64::from(self.failures.min(MOST_FAILURES)) << 3
-            | self.retry_at << 8
-    }
-
-    fn unpack(word: u64) -> Self {
-        Self {
-            intent: match word & 3 {
-                0 => Intent::Ok,
-                1 => Intent::Drain,
-                2 => Intent::Disabled,
-                _ => Intent::Stopped,
-            },
-            is_probed: word & 4 != 0,
-            failures: u8::try_from(word >> 3 & 31).unwrap_or(MOST_FAILURES),
-            retry_at: word >> 8,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), at_most: Duration::from_secs(5) };
-
-    fn enter(state: &Arc<MemberState>, now: u64) -> Option<Attempt> {
-        state.enter(Whose::New, now, u32::MAX)
-    }
-
-    fn takes_new(state: &MemberState, now: u64) -> bool {
-        state.takes(Whose::New, now)
-    }
-
-    fn takes_pinned(state: &MemberState, now: u64) -> bool {
-        state.takes(Whose::Pinned, now)
-    }
-
-    #[test]
-    fn states_read_in_a_log() {
-        let texts = [State::Ok, State::Drain, State::Disabled, State::Stopped, State::Ejected];
-        assert_eq!(texts.map(|state| state.to_string()), ["ok", "drain", "disabled", "stopped", "ejected"]);
-    }
-
-    #[test]
-    fn words_pack() {
-        for intent in [Intent::Ok, Intent::Drain, Intent::Disabled, Intent::Stopped] {
-            for (is_probed, failures, retry_at) in [(false, 0, 0), (true, 31, LATEST), (true, 5, 1)] {
-                let word = Word { intent, is_probed, failures, retry_at };
-                assert_eq!(Word::unpack(word.pack()), word);
-            }
-        }
-    }
-
-    #[test]
-    fn the_wait_doubles_up_to_the_most() {
-        assert_eq!([1, 2, 3, 4, 31].map(|failures| BACKOFF.after(failures)), [1000, 2000, 4000, 5000, 5000]);
-        assert_eq!(Backoff { first: Duration::ZERO, at_most: Duration::ZERO }.after(1), 1);
-    }
-
-    #[test]
-    fn one_request_tries_an_ejected_member() {
-        let state = Arc::new(MemberState::new());
-        enter(&state, 0).unwrap().failed(0, BACKOFF);
-        assert_eq!(state.state(), State::Ejected);
-        assert!(enter(&state, 1000).is_none());
-        let probe = enter(&state, 1001).unwrap();
-        assert!(!takes_pinned(&state, 1001) && enter(&state, 1001).is_none());
-        drop(probe);
-        enter(&state, 1001).unwrap().failed(1001, BACKOFF);
-        assert!(enter(&state, 3001).is_none());
-        enter(&state, 3002).unwrap().succeeded(2000);
-        assert_eq!((state.state(), state.in_flight()), (State::Ok, 0));
-    }
-
-    #[test]
-    fn failures_at_once_count_once() {
-        let state = Arc::new(MemberState::new());
-        let attempts: Vec<_> = (0..9).map(|_| enter(&state, 0).unwrap()).collect();
-        for mut attempt in attempts {
-            attempt.failed(10, BACKOFF);
-        }
-        assert!(takes_new(&state, 1011));
-    }
-
-    #[test]
-    fn a_late_success_does_not_undo_an_ejection_nor_a_stop() {
-        let state = Arc::new(MemberState::new());
-        let mut late = enter(&state, 0).unwrap();
-        state.set(State::Ejected, 0, BACKOFF);
-        late.succeeded(2000);
-        assert_eq!(state.state(), State::Ejected);
-        let mut probe = enter(&state, 2000).unwrap();
-        state.set(State::Stopped, 2000, BACKOFF);
-        probe.succeeded(2000);
-        assert_eq!(state.state(), State::Stopped);
-        assert!(!takes_pinned(&state, 2000));
-    }
-
-    #[test]
-    fn a_late_probe_says_nothing_of_a_later_ejection() {
-        let state = Arc::new(MemberState::new());
-        state.set(State::Ejected, 0, BACKOFF);
-        let (mut first, second) = (enter(&state, 2000).unwrap(), state.enter_anyway(u32::MAX).unwrap());
-        state.set(State::Ok, 2000, BACKOFF);
-        state.set(State::Ejected, 3000, BACKOFF);
-        let _probe = enter(&state, 4001).unwrap();
-        assert!(!first.succeeded(4001));
-        drop((first, second));
-        assert_eq!(state.state(), State::Ejected);
-        assert!(enter(&state, 4001).is_none(), "it is tried still");
-    }
-
-    #[test]
-    fn draining_ends() {
-        let state = Arc::new(MemberState::new());
-        state.drain_until(50, 0, BACKOFF);
-        assert!(!takes_new(&state, 0) && takes_pinned(&state, 49) && !takes_pinned(&state, 50));
-        state.set(State::Drain, 0, BACKOFF);
-        assert!(takes_pinned(&state, u64::MAX - 1));
-    }
-
-    #[test]
-    fn closed_members_let_nobody_in() {
-        let state = Arc::new(MemberState::new());
-        state.drain_until(50, 0, BACKOFF);
-        assert!(enter(&state, 0).is_none());
-        let pinned = |now| state.enter(Whose::Pinned, now, u32::MAX);
-        assert!(pinned(49).is_some() && pinned(50).is_none());
-        for intent in [State::Disabled, State::Stopped] {
-            state.set(intent, 0, BACKOFF);
-            assert!(pinned(0).is_none() && state.enter_anyway(u32::MAX).is_none());
-        }
-        assert_eq!(state.in_flight(), 0);
-    }
-
-    #[test]
-    fn no_more_than_so_many() {
-        let state = Arc::new(MemberState::new());
-        let enter = || state.enter(Whose::New, 0, 2);
-        let (first, _second) = (enter().unwrap(), enter().unwrap());
-        assert!(enter().is_none() && state.enter_anyway(2).is_none());
-        drop(first);
-        assert!(enter().is_some());
-        assert!(state.enter(Whose::New, 0, 0).is_none());
-    }
-
-    #[test]
-    fn weights_warm_up_in_a_straight_line_from_a_tenth() {
-        let state = MemberState::joining(1000);
-        let weight = |seconds: u64| state.warm_weight(10_000, 1000 + seconds * 1000, 60_000);
-        assert_eq!([0, 1, 6, 30, 59, 60, 600].map(weight), [1000, 1000, 1000, 5000, 9833, 10_000, 10_000]);
-        assert_eq!(state.warm_weight(10_000, 1000, 0), 10_000, "nobody asked for it");
-        assert_eq!((state.warm_weight(1, 1000, 60_000), state.warm_weight(0, 1000, 60_000)), (1, 0));
-        assert_eq!(MemberState::new().warm_weight(10_000, 0, 60_000), 10_000, "there from the start");
-    }
-
-    #[test]
-    fn who_comes_back_warms_up_and_who_drained_is_warm() {
-        let share = |state: &MemberState| state.warm_weight(100, 10_000, 60_000);
-        for down in [State::Disabled, State::Stopped, State::Ejected] {
-            let state = MemberState::new();
-            state.set(down, 0, BACKOFF);
-            state.set(State::Ok, 10_000, BACKOFF);
-            assert_eq!(share(&state), 10, "{down}");
-        }
-        let state = Arc::new(MemberState::new());
-        state.set(State::Drain, 0, BACKOFF);
-        state.set(State::Ok, 10_000, BACKOFF);
-        assert_eq!(share(&state), 100);
-        state.set(State::Ejected, 0, BACKOFF);
-        assert!(enter(&state, 10_000).unwrap().succeeded(10_000));
-        assert_eq!(share(&state), 10);
-    }
-
-    #[tokio::test]
-    async fn waiting_for_no_request_ends_with_the_last() {
-        let state = Arc::new(MemberState::new());
-        state.idle().await;
-        let attempts = [enter(&state, 0), enter(&state, 0)];
-        let waiting = tokio::spawn({
-            let state = state.clone();
-            async move { state.idle().await }
-        });
-        for attempt in attempts {
-            tokio::task::yield_now().await;
-            assert!(!waiting.is_finished());
-            drop(attempt);
-        }
-        tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
-    }
 }

@@ -3,3 +3,5 @@
 pub(super) use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 
 pub(super) use tokio::sync::Notify;
+
+pub(super) use super::pick::random;

@@ -1,3 +1,5 @@
+mod ejection;
+mod state;
 mod twin;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -285,7 +287,7 @@ async fn who_comes_back_gets_a_tenth_and_then_more() {
         members.set_state("old", State::Ejected).unwrap();
         assert_eq!(members.counts(10)["new"], 10);
         tokio::time::advance(Duration::from_millis(1001)).await;
-        members.take("old").unwrap().1.succeeded(members.shared.now());
+        members.take("old").unwrap().1.succeeded(members.shared.now(), &members.shared.failover.ejection);
         assert_eq!(members.status()[0].effective_weight_in_hundredths(), 10);
         assert_eq!(members.status()[0].weight_in_hundredths(), 100);
     }

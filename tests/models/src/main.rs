@@ -17,7 +17,17 @@ mod sticky_route {
         #[expect(dead_code, reason = "what only the crate uses")]
         mod state;
 
+        mod attempt;
+        mod ejection;
+        mod window;
+        mod word;
+
         mod sync {
+            /// The longest jitter, always.
+            pub(super) fn random() -> u64 {
+                u64::MAX
+            }
+
             pub(super) use loom::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 
             /// What tokio's does, as far as the state needs it: who is enabled before a notification gets it.

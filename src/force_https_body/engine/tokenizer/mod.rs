@@ -3,12 +3,13 @@
 //! It keeps no bytes: each state depends on the bytes so far and not on how they were cut into chunks. What tree
 //! construction decides (text modes, CDATA) it asks its [`Sink`].
 
+mod noscript;
 mod tag;
 mod text;
 
 use memchr::memchr;
 
-pub(super) use self::tag::Tag;
+pub(super) use self::tag::tag_name;
 use super::name::Name;
 
 /// Which rules a document follows.
@@ -116,8 +117,6 @@ enum State {
     Plaintext,
 }
 
-const NOSCRIPT_END: &[u8] = b"</noscript";
-
 impl Tokenizer {
     pub(super) fn new(syntax: Syntax) -> Self {
         Self {
@@ -194,22 +193,6 @@ impl Tokenizer {
             }
         }
         bytes.len().saturating_sub(rest.len())
-    }
-
-    fn look_for_noscript_end<S: Sink>(&mut self, byte: u8, sink: &mut S) {
-        let Some(matched) = &mut self.noscript else { return };
-        if *matched == NOSCRIPT_END.len() && ends_tag_name(byte) {
-            if self.state != State::TagName {
-                sink.abandon_tag();
-                self.wants_value = false;
-            }
-            (self.state, self.is_end_tag) = (State::TagName, true);
-            self.tag_name = Name::of(b"noscript");
-        }
-        *matched = match NOSCRIPT_END.get(*matched) {
-            Some(next) if byte.eq_ignore_ascii_case(next) => matched.saturating_add(1),
-            _ => usize::from(byte == b'<'),
-        };
     }
 
     /// Reads from `rest`, which starts with `byte`, and says how many bytes it took.

@@ -1,53 +1,42 @@
 //! Tags and attributes that are there as a whole, and are written as most are: read without a state for each byte.
 
 use super::{Sink, State, Tokenizer, ends_attribute_name, ends_tag_name};
-use crate::force_https_body::engine::find::find;
+use crate::force_https_body::engine::find::{find, find_end_of_near_name};
 use crate::force_https_body::engine::name::Name;
 use crate::force_https_body::engine::offset;
 
-/// The start of a tag.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::force_https_body::engine) struct Tag<'a> {
-    pub(in crate::force_https_body::engine) is_end_tag: bool,
-    pub(in crate::force_https_body::engine) name: &'a [u8],
-    rest: &'a [u8],
+/// The name of a tag, and what follows it.
+#[inline(always)]
+pub(in crate::force_https_body::engine) fn tag_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    // Before the end is looked for, which may be far.
+    bytes.first().filter(|byte| byte.is_ascii_alphabetic())?;
+    split_name(bytes, ends_tag_name)
 }
 
-impl<'a> Tag<'a> {
-    pub(in crate::force_https_body::engine) fn read(bytes: &'a [u8]) -> Option<Self> {
-        let (is_end_tag, bytes) = match bytes {
-            [b'<', b'/', bytes @ ..] => (true, bytes),
-            [b'<', bytes @ ..] => (false, bytes),
-            _ => return None,
-        };
-        // Before the end is looked for, which may be far.
-        bytes.first().filter(|byte| byte.is_ascii_alphabetic())?;
-        let (name, rest) = bytes.split_at_checked(bytes.iter().position(|byte| ends_tag_name(*byte))?)?;
-        Some(Self { is_end_tag, name, rest })
-    }
-
-    /// What follows the tag.
-    pub(in crate::force_https_body::engine) fn after(self) -> Option<&'a [u8]> {
-        let mut rest = self.rest;
-        loop {
-            match part(rest)? {
-                Part::Attribute { after, .. } => rest = after,
-                Part::End { after, .. } => return Some(after),
-            }
-        }
+#[inline(always)]
+fn split_name(bytes: &[u8], ends: fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
+    let near = find_end_of_near_name(bytes).and_then(|near| bytes.split_at_checked(near));
+    match near {
+        Some((name, rest)) if rest.first().is_some_and(|byte| ends(*byte)) => Some((name, rest)),
+        _ => bytes.split_at_checked(bytes.iter().position(|byte| ends(*byte))?),
     }
 }
 
 impl Tokenizer {
     /// Reads the start of a tag, up to the end of its name.
     pub(super) fn tag<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Option<usize> {
-        let tag = Tag::read(bytes)?;
-        (self.tag_name, self.is_end_tag) = (Name::of(tag.name), tag.is_end_tag);
-        if !tag.is_end_tag {
+        let (is_end_tag, named) = match bytes {
+            [b'<', b'/', named @ ..] => (true, named),
+            [b'<', named @ ..] => (false, named),
+            _ => return None,
+        };
+        let (name, rest) = tag_name(named)?;
+        (self.tag_name, self.is_end_tag) = (Name::of(name), is_end_tag);
+        if !is_end_tag {
             sink.start_tag(&self.tag_name);
         }
         self.state = State::BeforeAttributeName;
-        Some(bytes.len().saturating_sub(tag.rest.len()))
+        Some(bytes.len().saturating_sub(rest.len()))
     }
 
     /// Reads the next attribute, or the end of the tag.
@@ -100,7 +89,7 @@ fn part(bytes: &[u8]) -> Option<Part<'_>> {
         [b'/', b'>', after @ ..] => return Some(Part::End { is_self_closing: true, after }),
         _ => {}
     }
-    let (name, rest) = bytes.split_at_checked(bytes.iter().position(|byte| ends_attribute_name(*byte))?)?;
+    let (name, rest) = split_name(bytes, ends_attribute_name)?;
     if name.is_empty() {
         return None;
     }

@@ -2,14 +2,14 @@
 
 use memchr::{memchr, memchr2};
 
-use super::{Sink, State, Tokenizer, ends_tag_name, up_to};
+use super::{Sink, State, Tokenizer, ends_tag_name, tag_name, up_to};
 
 impl Tokenizer {
     pub(super) fn text_step<S: Sink>(&mut self, byte: u8, rest: &[u8], sink: &mut S) -> usize {
         match self.state {
-            State::Text => match memchr(b'<', rest) {
-                Some(0) => self.less_than(State::Text, State::TextLessThan),
-                end => self.text(up_to(rest, end), false, sink),
+            State::Text => match self.before_end_tag(rest) {
+                [] => self.less_than(State::Text, State::TextLessThan),
+                text => self.text(text, false, sink),
             },
             State::TextLessThan if byte == b'/' => self.go(State::TextEndTagOpen),
             State::TextLessThan => self.no_end_tag(b"<", sink),
@@ -32,9 +32,9 @@ impl Tokenizer {
                 }
                 self.no_end_tag(b"</", sink)
             }
-            State::Script => match memchr(b'<', rest) {
-                Some(0) => self.less_than(State::Script, State::ScriptLessThan),
-                end => end.unwrap_or(rest.len()),
+            State::Script => match self.before_end_tag(rest) {
+                [] => self.less_than(State::Script, State::ScriptLessThan),
+                text => text.len(),
             },
             State::ScriptLessThan => match byte {
                 b'/' => self.go(State::TextEndTagOpen),
@@ -88,6 +88,25 @@ impl Tokenizer {
             // All other states are those of `step`.
             _ => 1,
         }
+    }
+
+    /// What comes before a `<` that may begin the end tag, or escape a script.
+    fn before_end_tag<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        let mut rest = text;
+        while let Some(found) = memchr(b'<', rest) {
+            rest = rest.get(found..).unwrap_or_default();
+            let is_text = match rest {
+                [_, b'/', named @ ..] => tag_name(named)
+                    .is_some_and(|(name, _)| !name.eq_ignore_ascii_case(self.tag_name.as_bytes())),
+                [_, b'!', ..] | [_] => false,
+                _ => true,
+            };
+            if !is_text {
+                return up_to(text, text.len().checked_sub(rest.len()));
+            }
+            rest = rest.get(1..).unwrap_or_default();
+        }
+        text
     }
 
     /// Behind `<script` or `</script` in an escaped script: a whole `script` turns from one state to the other.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::super::pick::seed;
-use super::super::{Balance, Member, Picked, Role, State};
+use super::super::{Balance, Failure, Member, Membership, Picked, Role, State};
 use super::{NAMES, builder, route};
+use crate::sticky_route::Failover;
 
 /// One thing that happens to a pool.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ enum Step {
     Pick(u32),
     Take(usize),
     Succeed(usize),
-    Fail(usize),
+    Fail(usize, Failure),
     Drop(usize),
 }
 
@@ -46,6 +47,11 @@ fn step() -> impl Strategy<Value = Step> {
             successor,
             at_most,
         });
+    let failure = prop_oneof![
+        3 => Just(Failure::Connect),
+        2 => Just(Failure::Sent),
+        1 => Just(Failure::Response),
+    ];
     prop_oneof![
         3 => insert,
         1 => at().prop_map(Step::Remove),
@@ -55,8 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..1200_u64).prop_map(Step::Pass),
         5 => any::<u32>().prop_map(Step::Pick),
         5 => at().prop_map(Step::Take),
-        1 => any::<prop::sample::Index>().prop_map(|index| Step::Succeed(index.index(99))),
-        2 => any::<prop::sample::Index>().prop_map(|index| Step::Fail(index.index(99))),
+        3 => any::<prop::sample::Index>().prop_map(|index| Step::Succeed(index.index(99))),
+        6 => (0..99_usize, failure).prop_map(|(at, failure)| Step::Fail(at, failure)),
         2 => any::<prop::sample::Index>().prop_map(|index| Step::Drop(index.index(99))),
     ]
 }
@@ -72,8 +78,38 @@ struct Naive {
     successor: Option<usize>,
     at_most: Option<u32>,
     intent: State,
+    known: Known,
+}
+
+/// What requests found out.
+#[derive(Clone, Debug, Default)]
+struct Known {
     retry_at: Option<u64>,
     is_probed: bool,
+    ejections: u32,
+    /// To connect, in a row.
+    failures: usize,
+    /// The half window of each, and whether it was a failure.
+    results: Vec<(u64, bool)>,
+}
+
+const AFTER: usize = 2;
+const PERCENT: usize = 50;
+const AT_LEAST: usize = 4;
+const HALF_WINDOW: u64 = 500;
+const FIRST: u64 = 1000;
+const AT_MOST: u64 = 3000;
+
+impl Known {
+    fn result(&mut self, now: u64, is_failure: bool) {
+        self.results.push((now / HALF_WINDOW, is_failure));
+    }
+
+    fn is_below(&self, now: u64) -> bool {
+        let lately: Vec<_> = self.results.iter().filter(|(half, _)| half + 1 >= now / HALF_WINDOW).collect();
+        let successes = lately.iter().filter(|(_, is_failure)| !is_failure).count();
+        lately.len() >= AT_LEAST && successes * 100 < PERCENT * lately.len()
+    }
 }
 
 /// A request as a naive program has it: whose it is, and which ejection it could end.
@@ -82,6 +118,7 @@ struct Request {
     identity: u64,
     ends: Option<u64>,
     is_probe: bool,
+    is_last_resort: bool,
 }
 
 #[derive(Debug, Default)]
@@ -108,7 +145,8 @@ impl Model {
     }
 
     fn may_be_tried(&self, member: &Naive) -> bool {
-        !self.is_full(member) && member.retry_at.is_none_or(|at| self.now > at && !member.is_probed)
+        !self.is_full(member)
+            && member.known.retry_at.is_none_or(|at| self.now > at && !member.known.is_probed)
     }
 
     fn takes_new(&self, member: &Naive) -> bool {
@@ -143,7 +181,7 @@ impl Model {
         let is_dead = |member: &&Naive| {
             member.weight > 0
                 && member.intent == State::Ok
-                && member.retry_at.is_some()
+                && member.known.retry_at.is_some()
                 && !self.is_full(member)
         };
         self.members.iter().filter(is_dead).map(|member| member.route).collect()
@@ -172,9 +210,14 @@ impl Model {
 
     fn enter(&mut self, route: usize, anyway: bool) {
         let member = self.named(route).unwrap();
-        let is_probe = !anyway && member.retry_at.is_some();
-        member.is_probed |= is_probe;
-        let request = Request { identity: member.identity, ends: member.retry_at, is_probe };
+        let is_probe = !anyway && member.known.retry_at.is_some();
+        member.known.is_probed |= is_probe;
+        let request = Request {
+            identity: member.identity,
+            ends: member.known.retry_at,
+            is_probe,
+            is_last_resort: anyway,
+        };
         self.requests.push(request);
     }
 
@@ -183,11 +226,72 @@ impl Model {
         self.members.iter_mut().find(|member| member.identity == request.identity)
     }
 
-    fn eject(member: &mut Naive, now: u64) {
-        if member.retry_at.is_none_or(|at| now > at) {
-            member.retry_at = Some(now + 1000);
-            member.is_probed = false;
+    /// Ejects, if that may be; the wait is read from the pool, if it is one that may be drawn.
+    fn eject(&mut self, identity: u64, by_operator: bool, drawn: &Membership<()>) {
+        let is_ejected = |member: &&Naive| member.known.retry_at.is_some();
+        let has_room = self.members.iter().filter(is_ejected).count() < self.members.len() / 2;
+        let now = self.now;
+        let at = self.members.iter().position(|member| member.identity == identity).unwrap();
+        let member = &mut self.members[at];
+        let may_be = match member.known.retry_at {
+            _ if member.intent == State::Stopped => false,
+            Some(retry_at) => now > retry_at,
+            None => has_room || by_operator,
+        };
+        if !may_be {
+            return;
         }
+        let known = &mut member.known;
+        known.ejections += 1;
+        (known.is_probed, known.failures) = (false, 0);
+        let wait = (FIRST << (known.ejections - 1).min(9)).min(AT_MOST);
+        let longest = if by_operator { wait } else { wait + wait / 10 };
+        let retry_at = drawn.retries()[at].unwrap_or(0);
+        assert!((now + wait..=now + longest).contains(&retry_at), "{wait} {retry_at} {member:?}");
+        member.known.retry_at = Some(retry_at);
+    }
+
+    fn fail(&mut self, request: Request, failure: Failure, drawn: &Membership<()>) {
+        let now = self.now;
+        let Some(member) = self.of(request) else { return };
+        let known = &mut member.known;
+        known.result(now, true);
+        let is_enough = match failure {
+            Failure::Connect if known.retry_at.is_none() => {
+                known.failures += 1;
+                known.failures >= AFTER
+            }
+            Failure::Connect | Failure::Response => true,
+            Failure::Sent => request.is_probe || request.is_last_resort,
+        };
+        if is_enough || known.is_below(now) {
+            self.eject(request.identity, false, drawn);
+        }
+        self.end_probe(request);
+    }
+
+    fn succeed(&mut self, request: Request) {
+        let now = self.now;
+        let Some(member) = self.of(request) else { return };
+        if !request.is_probe && !request.is_last_resort {
+            member.known.failures = 0;
+            member.known.result(now, false);
+        } else if member.known.retry_at == request.ends {
+            member.known = Known::default();
+        }
+    }
+
+    fn end_probe(&mut self, request: Request) {
+        let Some(member) = self.of(request) else { return };
+        if request.is_probe && member.known.retry_at == request.ends {
+            member.known.is_probed = false;
+        }
+    }
+}
+
+impl Membership<()> {
+    fn retries(&self) -> Vec<Option<u64>> {
+        self.shared.snapshot.load().entries().iter().map(|entry| entry.state.retry_at()).collect()
     }
 }
 
@@ -202,6 +306,13 @@ proptest! {
         let now = clock.clone();
         let members = builder()
             .balance(balance)
+            .failover(
+                Failover::default()
+                    .eject_after(AFTER as u8)
+                    .eject_below(PERCENT as u8, AT_LEAST as u32)
+                    .eject_window(Duration::from_millis(2 * HALF_WINDOW))
+                    .eject_for(Duration::from_millis(FIRST), Duration::from_millis(AT_MOST)),
+            )
             .clock(move || start + Duration::from_millis(now.load(Ordering::Relaxed)))
             .build()
             .unwrap()
@@ -222,13 +333,12 @@ proptest! {
                     let identity = model.all.len() as u64;
                     let new = Naive {
                         identity, route: at, weight, role, tier, successor, at_most,
-                        intent: State::Ok, retry_at: None, is_probed: false,
+                        intent: State::Ok, known: Known::default(),
                     };
                     match model.named(at) {
                         Some(old) => {
                             *old = Naive {
-                                identity: old.identity, intent: old.intent, retry_at: old.retry_at,
-                                is_probed: old.is_probed, ..new
+                                identity: old.identity, intent: old.intent, known: old.known.clone(), ..new
                             };
                         }
                         None => {
@@ -252,14 +362,21 @@ proptest! {
                     prop_assert_eq!(members.remove(NAMES[at]).is_ok(), is_known);
                 }
                 Step::SetState(at, state) => {
-                    let now = model.now;
                     let known = model.named(at);
                     prop_assert_eq!(members.set_state(NAMES[at], state).is_ok(), known.is_some());
                     match (known, state) {
                         (None, _) => {}
-                        (Some(member), State::Ejected) => Model::eject(member, now),
+                        (Some(member), State::Ejected) => {
+                            let identity = member.identity;
+                            model.eject(identity, true, &members);
+                        }
                         (Some(member), State::Ok) => {
-                            (member.intent, member.retry_at, member.is_probed) = (State::Ok, None, false);
+                            (member.intent, member.known) = (State::Ok, Known::default());
+                        }
+                        (Some(member), State::Stopped) => {
+                            let results = std::mem::take(&mut member.known.results);
+                            (member.intent, member.known) =
+                                (State::Stopped, Known { results, ..Known::default() });
                         }
                         (Some(member), state) => member.intent = state,
                     }
@@ -310,42 +427,32 @@ proptest! {
                     }
                     requests.extend(picked);
                 }
-                Step::Succeed(at) | Step::Fail(at) | Step::Drop(at) if !requests.is_empty() => {
+                Step::Succeed(at) | Step::Fail(at, _) | Step::Drop(at) if !requests.is_empty() => {
                     let at = at % requests.len();
                     let (_, mut attempt) = requests.remove(at);
                     let request = model.requests.remove(at);
-                    let now = model.now;
-                    let member = model.of(request);
+                    let ejection = &members.shared.failover.ejection;
                     match step {
                         Step::Succeed(_) => {
-                            attempt.succeeded(now);
-                            if let Some(member) = member.filter(|member| member.retry_at == request.ends) {
-                                (member.retry_at, member.is_probed) = (None, false);
-                            }
+                            attempt.succeeded(model.now, ejection);
+                            model.succeed(request);
                         }
-                        Step::Fail(_) => {
-                            attempt.failed(now, members.shared.failover.backoff);
-                            if let Some(member) = member {
-                                Model::eject(member, now);
-                            }
+                        Step::Fail(_, failure) => {
+                            attempt.failed(failure, model.now, ejection);
+                            model.fail(request, failure, &members);
                         }
-                        _ => {
-                            let is_its = |member: &&mut Naive| {
-                                request.is_probe && member.retry_at == request.ends
-                            };
-                            if let Some(member) = member.filter(is_its) {
-                                member.is_probed = false;
-                            }
-                        }
+                        _ => model.end_probe(request),
                     }
                 }
-                Step::Succeed(_) | Step::Fail(_) | Step::Drop(_) => {}
+                Step::Succeed(_) | Step::Fail(..) | Step::Drop(_) => {}
             }
+            let retries: Vec<_> = model.members.iter().map(|member| member.known.retry_at).collect();
+            prop_assert_eq!(members.retries(), retries);
             let seen: Vec<_> = members.status().iter().map(|member| {
                 (member.route().to_string(), member.state(), member.in_flight(), member.weight_in_hundredths() / 100)
             }).collect();
             let expected: Vec<_> = model.members.iter().map(|member| {
-                let state = match (member.intent, member.retry_at) {
+                let state = match (member.intent, member.known.retry_at) {
                     (State::Ok, Some(_)) => State::Ejected,
                     (intent, _) => intent,
                 };

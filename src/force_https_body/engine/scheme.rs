@@ -1,0 +1,61 @@
+//! Where a URL may begin that changes: all other bytes are passed on as they are.
+
+/// Where the first `http` stands that may be the scheme of a URL. Its letters are as such or are none; the `:` may
+/// also be a character reference, or escaped in CSS.
+pub(super) fn scheme_at(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 64;
+    const PART: usize = 16;
+    let mut at = 0_usize;
+    while let Some(window) = bytes.get(at..).and_then(|rest| rest.first_chunk::<{ BLOCK + SCHEME - 1 }>()) {
+        if may_hold_scheme::<BLOCK>(window)
+            && let Some(found) =
+                window.windows(PART + SCHEME - 1).step_by(PART).zip((0..).step_by(PART)).find_map(
+                    |(part, start)| {
+                        may_hold_scheme::<PART>(part).then(|| look_for_scheme(part))??.checked_add(start)
+                    },
+                )
+        {
+            return at.checked_add(found);
+        }
+        at = at.saturating_add(BLOCK);
+    }
+    look_for_scheme(bytes.get(at..)?).and_then(|found| at.checked_add(found))
+}
+
+/// How many bytes there are from the first [`scheme_at`] on.
+pub(super) fn from_scheme(bytes: &[u8]) -> usize {
+    scheme_at(bytes).map_or(0, |at| bytes.len().saturating_sub(at))
+}
+
+/// Whether the last bytes may begin a scheme that goes on in the next piece.
+pub(super) fn may_end_in_scheme(bytes: &[u8]) -> bool {
+    let letters = b"http";
+    (1..=letters.len()).any(|len| {
+        let (Some(start), Some(last)) = (letters.get(..len), bytes.len().checked_sub(len)) else {
+            return false;
+        };
+        bytes.get(last..).is_some_and(|last| last.eq_ignore_ascii_case(start))
+    })
+}
+
+/// With what follows it.
+const SCHEME: usize = 5;
+
+fn look_for_scheme(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(SCHEME).position(|window| match window {
+        [letters @ .., b':' | b'&' | b'\\'] => letters.eq_ignore_ascii_case(b"http"),
+        _ => false,
+    })
+}
+
+/// Whether a `tp` is in it that no small letter follows. Without a branch inside of the block: it becomes vector code.
+#[inline(always)]
+fn may_hold_scheme<const BLOCK: usize>(window: &[u8]) -> bool {
+    let from = |at: usize| window.get(at..).and_then(|bytes| bytes.first_chunk::<BLOCK>());
+    let (Some(thirds), Some(fourths), Some(fifths)) = (from(2), from(3), from(4)) else { return true };
+    let each = thirds.iter().zip(fourths).zip(fifths);
+    each.fold(0, |any, ((third, fourth), fifth)| {
+        let is_tp = ((third ^ b't') | (fourth ^ b'p')) & !0x20 == 0;
+        any | u8::from(is_tp & (fifth.cast_signed() < 0x60))
+    }) != 0
+}
