@@ -1,12 +1,16 @@
-//! What a pool costs by its size, and beside tower's `Balance` behind a `Buffer`, in the same run.
+//! What a request through a pool costs, by the number of members, and beside tower's `Balance` behind a `Buffer`, in the
+//! same run.
 //!
-//! `cargo bench --bench sticky_route`. All contenders are timed in turn, many times; the tables show medians.
+//! `cargo bench --bench sticky_route`. All contenders are timed in turn, many times; the tables show medians. Requests are
+//! built before the clock runs.
 
 mod support;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hint::black_box;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -16,9 +20,11 @@ use tower::buffer::Buffer;
 use tower::discover::ServiceList;
 use tower::load::{CompleteOnResponse, PendingRequests};
 use tower::{Service, ServiceExt};
-use tower_proxied::sticky_route::{Balance as Policy, Member, RouteCookie, StickyRoute};
+use tower_proxied::sticky_route::{
+    Balance as Policy, Failover, Member, RequestBody, RouteCookie, StickyRoute,
+};
 
-use self::support::{interleaved, is_wanted};
+use self::support::{interleaved, is_wanted, medians};
 
 const SIZES: [usize; 3] = [2, 100, 10_000];
 
@@ -48,133 +54,291 @@ impl<B> Service<Request<B>> for Answering {
     }
 }
 
-fn pool(size: usize, balance: Policy) -> StickyRoute<Answering> {
+/// Moves the request into a future as large as ours, and does nothing else.
+#[derive(Clone, Debug)]
+struct Moving;
+
+const OURS: usize = size_of::<<StickyRoute<Answering> as Service<Request<()>>>::Future>();
+
+struct Moved {
+    _request: Request<()>,
+    _rest: [u8; OURS - size_of::<Request<()>>()],
+}
+
+impl Future for Moved {
+    type Output = Result<Response<()>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Pending
+    }
+}
+
+impl Service<Request<()>> for Moving {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Moved;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Moved {
+        let (parts, body) = black_box(request.into_parts());
+        Moved { _request: Request::from_parts(parts, body), _rest: black_box([0; _]) }
+    }
+}
+
+fn pool(size: usize, balance: Policy, cookie: RouteCookie, attempts: usize) -> StickyRoute<Answering> {
+    pool_of(Answering, size, balance, cookie, attempts)
+}
+
+fn pool_of<S: Clone>(
+    member: S,
+    size: usize,
+    balance: Policy,
+    cookie: RouteCookie,
+    attempts: usize,
+) -> StickyRoute<S> {
     (0..size)
         .fold(StickyRoute::builder("bench"), |builder, number| {
-            builder.member(Member::new(&format!("http-{number}"), Answering))
+            builder.member(Member::new(&format!("http-{number}"), member.clone()))
         })
-        .cookie(RouteCookie::opaque([[42; 32]]))
+        .cookie(cookie)
+        .failover(Failover::default().max_attempts(attempts))
         .balance(balance)
         .build()
         .unwrap()
 }
 
-/// One request from its building to its response, which is dropped.
-fn exchange<S>(service: &S, cookie: Option<&HeaderValue>) -> Response<S::Body>
-where
-    S: Answers,
-{
-    let mut request = Request::new(());
-    if let Some(cookie) = cookie {
-        request.headers_mut().insert(header::COOKIE, cookie.clone());
+/// How a client is pinned.
+#[derive(Clone, Copy)]
+enum Pinned {
+    /// By what the application's cookie ends in, which the member may see.
+    Suffix,
+    /// By a token in a header, which the member must not see.
+    Header,
+    /// By a token in a cookie, which the member must not see: the line is written anew.
+    Cookie,
+    Not,
+}
+
+impl Pinned {
+    fn cookie(self) -> RouteCookie {
+        match self {
+            Self::Suffix | Self::Not => RouteCookie::suffix("session", '.'),
+            Self::Header => RouteCookie::opaque([[42; 32]]).in_header("x-route"),
+            Self::Cookie => RouteCookie::opaque([[42; 32]]),
+        }
     }
-    service.answer(black_box(request))
+
+    /// A request of each of many clients, of members here and there.
+    fn requests(self, sticky: &StickyRoute<Answering>, size: usize) -> Vec<Request<()>> {
+        let request = |number: usize| {
+            let mut request = Request::new(());
+            let headers = request.headers_mut();
+            match self {
+                Self::Suffix => {
+                    let pin = format!("session=0123456789abcdef.http-{}", number % size);
+                    headers.insert(header::COOKIE, pin.parse().unwrap());
+                }
+                Self::Header => {
+                    headers.insert(
+                        "x-route",
+                        answer(sticky.clone(), Request::new(())).headers()["x-route"].clone(),
+                    );
+                }
+                Self::Cookie => {
+                    let response = answer(sticky.clone(), Request::new(()));
+                    let line = response.headers()[header::SET_COOKIE].as_bytes();
+                    let pin = line.split(|byte| *byte == b';').next().unwrap();
+                    headers.insert(header::COOKIE, HeaderValue::from_bytes(pin).unwrap());
+                }
+                Self::Not => {}
+            }
+            request
+        };
+        (0..CLIENTS).map(|number| request(number * 7919)).collect()
+    }
 }
 
-trait Answers {
-    type Body;
+const CLIENTS: usize = 512;
 
-    fn answer(&self, request: Request<()>) -> Response<Self::Body>;
+/// The response to one request.
+fn answer<S, R>(mut service: S, request: Request<()>) -> Response<R>
+where
+    S: Service<Request<()>, Response = Response<R>, Error = Infallible>,
+{
+    let mut future = std::pin::pin!(service.call(request));
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(response)) => response,
+        Poll::Ready(Err(never)) => match never {},
+        Poll::Pending => panic!("members answer at once"),
+    }
 }
 
-impl<S, R> Answers for S
+/// Nanoseconds per request, of all in batches, each of which is built before it is timed.
+fn timed(requests: &[Request<()>], mut each: impl FnMut(&mut Vec<Request<()>>)) -> f64 {
+    let mut nanoseconds = 0;
+    let mut batch = Vec::with_capacity(16);
+    for requests in requests.chunks(16) {
+        batch.extend(requests.iter().cloned());
+        let start = Instant::now();
+        each(&mut batch);
+        nanoseconds += start.elapsed().as_nanos();
+        batch.clear();
+    }
+    nanoseconds as f64 / requests.len() as f64
+}
+
+/// Until the member would be called.
+fn until_called<S: Service<Request<()>> + Clone>(service: &S, requests: &[Request<()>]) -> f64 {
+    let mut futures = Vec::with_capacity(16);
+    timed(requests, |batch| {
+        futures.clear();
+        for request in batch.drain(..) {
+            futures.push(service.clone().call(black_box(request)));
+        }
+    })
+}
+
+/// Until the response is dropped.
+fn whole<S, R>(service: &S, requests: &[Request<()>]) -> f64
 where
     S: Service<Request<()>, Response = Response<R>, Error = Infallible> + Clone,
 {
-    type Body = R;
-
-    fn answer(&self, request: Request<()>) -> Response<R> {
-        let mut future = std::pin::pin!(self.clone().call(request));
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(response)) => response,
-            Poll::Ready(Err(never)) => match never {},
-            Poll::Pending => panic!("members answer at once"),
+    timed(requests, |batch| {
+        for request in batch.drain(..) {
+            drop(black_box(answer(service.clone(), black_box(request))));
         }
-    }
+    })
 }
 
 fn by_size() {
-    println!("ns per request, of which the bare member and the building of a request are the first line");
-    println!("{:36} {:>10} {:>10} {:>10}", "", SIZES[0], SIZES[1], SIZES[2]);
-    let bare = HeaderValue::from_static("bench-route=0123456789abcdef0123456789abcdef");
-    let [time] = interleaved([&|| drop(black_box(exchange(&Answering, Some(&bare))))]);
-    println!("{:36} {time:>10.0} {time:>10.0} {time:>10.0}", "bare member");
-
-    let pools = SIZES.map(|size| pool(size, Policy::PowerOfTwo));
-    let cookies = [0, 1, 2].map(|at| {
-        let response = exchange(&pools[at], None);
-        let line = response.headers()[header::SET_COOKIE].as_bytes();
-        let pin = line.split(|byte| *byte == b';').next().unwrap();
-        let pin = HeaderValue::from_bytes(pin).unwrap();
-        assert!(!exchange(&pools[at], Some(&pin)).headers().contains_key(header::SET_COOKIE));
-        pin
-    });
-    let [a, b, c] = interleaved([
-        &|| drop(black_box(exchange(&pools[0], Some(&cookies[0])))),
-        &|| drop(black_box(exchange(&pools[1], Some(&cookies[1])))),
-        &|| drop(black_box(exchange(&pools[2], Some(&cookies[2])))),
-    ]);
-    println!("{:36} {a:>10.0} {b:>10.0} {c:>10.0}", "sticky hit");
-    for balance in [Policy::PowerOfTwo, Policy::Rendezvous, Policy::SmoothWeighted, Policy::LeastBusy] {
-        let pools = SIZES.map(|size| pool(size, balance));
-        let [a, b, c] = interleaved([
-            &|| drop(black_box(exchange(&pools[0], None))),
-            &|| drop(black_box(exchange(&pools[1], None))),
-            &|| drop(black_box(exchange(&pools[2], None))),
-        ]);
-        println!("{:36} {a:>10.0} {b:>10.0} {c:>10.0}", format!("fresh pick, {balance}"));
+    println!("ns per request, by the number of members");
+    println!("{:68} {:>10} {:>10} {:>10}", "", SIZES[0], SIZES[1], SIZES[2]);
+    let bare = [Request::new(()), Request::new(())];
+    line("bare member: whole", |_| whole(&Answering, &bare));
+    line("a request moved into a future of ours: until then", |_| until_called(&Moving, &bare));
+    for (name, pinned) in [
+        ("hit, route in the application's cookie", Pinned::Suffix),
+        ("hit, token in a header", Pinned::Header),
+        ("hit, token in a cookie", Pinned::Cookie),
+        ("fresh pick", Pinned::Not),
+    ] {
+        let pools = SIZES.map(|size| pool(size, Policy::PowerOfTwo, pinned.cookie(), 1));
+        let with_failover = SIZES.map(|size| pool(size, Policy::PowerOfTwo, pinned.cookie(), 2));
+        let requests = [0, 1, 2].map(|at| pinned.requests(&pools[at], SIZES[at]));
+        line(&format!("{name}: until the member is called"), |at| until_called(&pools[at], &requests[at]));
+        line(&format!("{name}: whole, without failover"), |at| whole(&pools[at], &requests[at]));
+        line(&format!("{name}: whole"), |at| whole(&with_failover[at], &requests[at]));
     }
+    for balance in [Policy::SmoothWeighted, Policy::ByRequests, Policy::LeastBusy, Policy::Rendezvous] {
+        let pools = SIZES.map(|size| pool(size, balance, Pinned::Not.cookie(), 1));
+        let requests: Vec<Request<()>> = (0..32).map(|_| Request::new(())).collect();
+        line(&format!("fresh pick, {balance}: until the member is called"), |at| {
+            until_called(&pools[at], &requests)
+        });
+    }
+    let pools = SIZES.map(|size| pool(size, Policy::PowerOfTwo, Pinned::Cookie.cookie(), 2));
     let changes = pools.each_ref().map(StickyRoute::membership);
     let [a, b, c] = interleaved([
         &|| changes[0].set_weight("http-1", 2).unwrap(),
         &|| changes[1].set_weight("http-1", 2).unwrap(),
         &|| changes[2].set_weight("http-1", 2).unwrap(),
     ]);
-    println!("{:36} {a:>10.0} {b:>10.0} {c:>10.0}", "a change of weight");
+    println!("{:68} {a:>10.0} {b:>10.0} {c:>10.0}", "a change of weight");
+}
+
+fn line(name: &str, time: impl Fn(usize) -> f64) {
+    let [a, b, c] = medians([0, 1, 2].map(|at| {
+        let time = &time;
+        move || time(at)
+    }));
+    println!("{name:68} {a:>10.0} {b:>10.0} {c:>10.0}");
+}
+
+/// Answers after some work, of about five microseconds.
+#[derive(Clone, Debug)]
+struct Working;
+
+impl<B> Service<Request<B>> for Working {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        (0..8000).for_each(|step: u32| assert!(black_box(step) < 8000));
+        ready(Ok(Response::new(())))
+    }
 }
 
 /// Tasks that send one request after the other, each on a thread of its own; tower's worker has one besides.
 fn beside_balance() {
-    const ROUNDS: usize = 11;
-    const REQUESTS: usize = 4_000;
-    println!("\nns per request of all threads together, fresh picks (power of two choices on both sides)");
-    println!("{:36} {:>10} {:>22}", "", "ours", "Balance in Buffer");
+    println!(
+        "\nns per request of all threads together, its building included; how many times ours theirs is, and how"
+    );
+    println!("many times without what the bare member takes");
+    println!("{:68} {:>8} {:>8} {:>8} {:>16}", "", "bare", "ours", "Balance", "");
     for threads in [1, 2] {
         for size in SIZES {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(threads + 1).build().unwrap();
-            let ours = pool(size, Policy::PowerOfTwo);
-            let theirs = runtime.block_on(async {
-                let members =
-                    (0..size).map(|_| PendingRequests::new(Answering, CompleteOnResponse::default()));
-                Buffer::new(Balance::new(ServiceList::new::<Request<()>>(members)), 1024)
-            });
-            let mut times = [Vec::new(), Vec::new()];
-            for _ in 0..ROUNDS {
-                times[0].push(runtime.block_on(elapsed(&ours, threads, REQUESTS)));
-                times[1].push(runtime.block_on(elapsed(&theirs, threads, REQUESTS)));
-            }
-            let [ours, theirs] = times.map(|mut times| {
-                times.sort_by(f64::total_cmp);
-                times[ROUNDS / 2]
-            });
-            let ratio = format!("{theirs:.0} ({:.1}x)", theirs / ours);
-            println!("{:36} {ours:>10.0} {ratio:>22}", format!("{threads} threads, {size} members"));
+            beside("", &Answering, threads, size);
         }
+        beside(", at work", &Working, threads, 100);
     }
 }
 
-async fn elapsed<S>(service: &S, threads: usize, requests: usize) -> f64
+fn beside<S>(how: &str, member: &S, threads: usize, size: usize)
+where
+    S: Service<Request<()>, Response = Response<()>, Error = Infallible, Future: Send>,
+    S: Service<Request<RequestBody<()>>, Response = Response<()>, Error = Infallible, Future: Send>,
+    S: Clone + Send + Sync + 'static,
+{
+    const ROUNDS: usize = 15;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads + 1).build().unwrap();
+    let ours = pool_of(member.clone(), size, Policy::PowerOfTwo, Pinned::Suffix.cookie(), 2);
+    let theirs = runtime.block_on(async {
+        let member = |_| PendingRequests::new(member.clone(), CompleteOnResponse::default());
+        let members: Vec<_> = (0..size).map(member).collect();
+        Buffer::new(Balance::new(ServiceList::new::<Request<()>>(members)), 1024)
+    });
+    let of_a_pool = pool(2, Policy::PowerOfTwo, Pinned::Suffix.cookie(), 1);
+    for (name, pinned) in [("hit", Pinned::Suffix), ("fresh pick", Pinned::Not)] {
+        let requests: Arc<[Request<()>]> = pinned.requests(&of_a_pool, size).into();
+        let mut times = [const { Vec::new() }; 3];
+        for _ in 0..ROUNDS {
+            times[0].push(runtime.block_on(elapsed(member, threads, &requests)));
+            times[1].push(runtime.block_on(elapsed(&ours, threads, &requests)));
+            times[2].push(runtime.block_on(elapsed(&theirs, threads, &requests)));
+        }
+        let [bare, ours, theirs] = times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            times[ROUNDS / 2]
+        });
+        let ratios = format!("{:.1}x, {:.1}x", theirs / ours, (theirs - bare) / (ours - bare));
+        println!(
+            "{:68} {bare:>8.0} {ours:>8.0} {theirs:>8.0} {ratios:>16}",
+            format!("{name}, {threads} threads, {size} members{how}")
+        );
+    }
+}
+
+/// Nanoseconds for each request.
+async fn elapsed<S>(service: &S, threads: usize, requests: &Arc<[Request<()>]>) -> f64
 where
     S: Service<Request<()>, Error: std::fmt::Debug, Response: Send, Future: Send> + Clone + Send + 'static,
 {
+    const TIMES: usize = 8;
     let start = Instant::now();
     let tasks: Vec<_> = (0..threads)
         .map(|_| {
-            let service = service.clone();
+            let (service, requests) = (service.clone(), requests.clone());
             tokio::spawn(async move {
-                for _ in 0..requests {
-                    drop(black_box(service.clone().oneshot(Request::new(())).await.unwrap()));
+                for request in (0..TIMES).flat_map(|_| requests.iter()) {
+                    drop(black_box(service.clone().oneshot(request.clone()).await.unwrap()));
                 }
             })
         })
@@ -182,5 +346,5 @@ where
     for task in tasks {
         task.await.unwrap();
     }
-    start.elapsed().as_nanos() as f64 / (threads * requests) as f64
+    start.elapsed().as_nanos() as f64 / (threads * TIMES * requests.len()) as f64
 }

@@ -171,11 +171,13 @@ impl<S> Builder<S> {
             .build(&self.pool)?
             .with_wall_clock(self.wall_clock);
         let snapshot = Snapshot::build(self.members, &self.successors, &cookie)?;
+        let picker = Picker::new(self.balance, self.slow_start);
+        picker.prepare(&snapshot);
         Ok(Shared {
             snapshot: ArcSwap::new(Arc::new(snapshot)),
             changes: Mutex::new(0),
             revision: watch::Sender::new(0),
-            picker: Picker::new(self.balance, self.slow_start),
+            picker,
             cookie,
             stickiness: self.stickiness,
             retry_budget: self.failover.budget.map(RetryBudget::new),

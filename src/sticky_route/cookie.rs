@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request};
@@ -127,15 +128,14 @@ impl Cookie {
         is_usable: impl Fn(&Entry<S>) -> bool,
     ) -> Reading<S> {
         let mut reading = Reading::Absent;
-        for value in self.values(parts) {
+        let _ = self.try_each_value(parts, |value| {
             let found = self.pinned(unquoted(value), snapshot);
-            if matches!(&found, Reading::Pinned(entry, _) if is_usable(entry)) {
-                return found;
-            }
-            if found.rank() > reading.rank() {
+            let is_found = matches!(&found, Reading::Pinned(entry, _) if is_usable(entry));
+            if is_found || found.rank() > reading.rank() {
                 reading = found;
             }
-        }
+            if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
         reading
     }
 
@@ -170,13 +170,12 @@ impl Cookie {
     pub(super) fn drop_set_by_member(&self, headers: &mut HeaderMap) -> bool {
         match &self.carrier {
             Carrier::Cookie(name) => {
-                let now = self.wall_clock.now();
                 let mut is_ended = false;
                 wire::cookie::change_set_cookies(headers, |cookie| {
                     if cookie.name != &**name {
                         return None;
                     }
-                    let ends = self.config.keeps_ended && cookie.is_deletion(now);
+                    let ends = self.config.keeps_ended && cookie.is_deletion(self.wall_clock.now());
                     is_ended |= ends;
                     (!ends).then(Vec::new)
                 });
@@ -251,17 +250,24 @@ impl Cookie {
     }
 
     /// All that may be a pin, in its order.
-    fn values<'a>(&'a self, parts: &'a request::Parts) -> impl Iterator<Item = &'a [u8]> {
-        let in_url = |turn: Turn| {
-            let name = self.config.url_parameter.as_ref().filter(|(_, its_turn)| *its_turn == turn);
-            name.into_iter().flat_map(|(name, _)| wire::parameter::values(&parts.uri, name.as_bytes()))
-        };
-        let (cookie, header) = match &self.carrier {
-            Carrier::Cookie(name) => (Some(wire::cookie::values(&parts.headers, name)), None),
-            Carrier::Header(name) => (None, Some(lines(&parts.headers, name).map(trim))),
-        };
-        let carried = cookie.into_iter().flatten().chain(header.into_iter().flatten());
-        in_url(Turn::BeforeCookie).chain(carried).chain(in_url(Turn::AfterCookie))
+    fn try_each_value(
+        &self,
+        parts: &request::Parts,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if let Some((name, Turn::BeforeCookie)) = &self.config.url_parameter {
+            wire::parameter::values(&parts.uri, name.as_bytes()).try_for_each(&mut each)?;
+        }
+        match &self.carrier {
+            Carrier::Cookie(name) => {
+                wire::cookie::values(&parts.headers, name).try_for_each(&mut each)?;
+            }
+            Carrier::Header(name) => lines(&parts.headers, name).map(trim).try_for_each(&mut each)?,
+        }
+        if let Some((name, Turn::AfterCookie)) = &self.config.url_parameter {
+            wire::parameter::values(&parts.uri, name.as_bytes()).try_for_each(each)?;
+        }
+        ControlFlow::Continue(())
     }
 
     fn pinned<S>(&self, value: &[u8], snapshot: &Snapshot<S>) -> Reading<S> {

@@ -7,7 +7,7 @@ use super::body::{InFlight, InFlightUpgrade};
 use super::cookie::{Pin, Reading};
 use super::observer::{Change, End, Failure, Report};
 use super::phase::Phase;
-use super::pool::{self, Client, Entry, Picked, Snapshot, Whose};
+use super::pool::{self, Client, Entry, Now, Picked, Snapshot, Whose};
 use super::reach::Reach;
 use super::service::Shared;
 use super::tried::TriedRoutes;
@@ -67,9 +67,10 @@ impl<M, R: Reach<M>> Exchange<M, R> {
         reach: &R,
         parts: &mut request::Parts,
     ) -> Result<(Self, R::Service), Refused> {
-        let now = shared.now();
+        let clock = || shared.now();
+        let now = &Now::of(&clock);
         if let Some(budget) = &shared.retry_budget {
-            budget.deposit(now);
+            budget.deposit(now.get());
         }
         let cookie = &shared.cookie;
         let snapshot = shared.snapshot.load();
@@ -89,7 +90,7 @@ impl<M, R: Reach<M>> Exchange<M, R> {
             _ => Outcome::NoRoute,
         };
         if matches!(reading, Reading::Unknown) && cookie.is_own() && shared.stickiness == Stickiness::Strict {
-            return Err(Refused::until(None, now, unpinned));
+            return Err(Refused::until(None, now.get(), unpinned));
         }
         let proxied = parts.extensions.get::<Proxied>();
         let mut exchange = Self {
@@ -116,18 +117,18 @@ impl<M, R: Reach<M>> Exchange<M, R> {
         let mut picked = exchange.take_pinned(&snapshot, now);
         if picked.is_none()
             && let Some((entry, _)) = &exchange.pinned
-            && let Some(until) = shared.wait_for(entry, now)
+            && let Some(until) = shared.wait_for(entry, now.get())
         {
-            return Err(Refused::until(until, now, Outcome::Unusable));
+            return Err(Refused::until(until, now.get(), Outcome::Unusable));
         }
-        picked = picked.or_else(|| exchange.pick(now));
+        picked = picked.or_else(|| exchange.pick(&snapshot, now));
         if picked.is_none() && !exchange.tried.is_empty() {
             exchange.start_anew();
-            picked = exchange.take_pinned(&snapshot, now).or_else(|| exchange.pick(now));
+            picked = exchange.take_pinned(&snapshot, now).or_else(|| exchange.pick(&snapshot, now));
         }
         match picked.and_then(|picked| exchange.take(picked)) {
             Some(service) => Ok((exchange, service)),
-            None => Err(Refused::until(snapshot.earliest_retry(), now, exchange.outcome_of_refusal())),
+            None => Err(Refused::until(snapshot.earliest_retry(), now.get(), exchange.outcome_of_refusal())),
         }
     }
 
@@ -149,16 +150,15 @@ impl<M, R: Reach<M>> Exchange<M, R> {
         }
     }
 
-    fn take_pinned(&self, snapshot: &Snapshot<M>, now: u64) -> Option<Picked<M>> {
+    fn take_pinned(&self, snapshot: &Snapshot<M>, now: &Now<'_>) -> Option<Picked<M>> {
         let is_untried = |entry: &Entry<M>| self.tried.iter().all(|tried| tried.route != entry.route);
         let (pinned, _) = self.pinned.as_ref().filter(|(pinned, _)| is_untried(pinned))?;
         self.shared.picker.take_pinned(snapshot, pinned, now).filter(|(entry, _)| is_untried(entry))
     }
 
-    fn pick(&self, now: u64) -> Option<Picked<M>> {
+    fn pick(&self, snapshot: &Snapshot<M>, now: &Now<'_>) -> Option<Picked<M>> {
         let pinned = self.pinned.as_ref().map(|(entry, _)| entry);
-        let shared = &self.shared;
-        shared.picker.pick(&shared.snapshot.load(), pinned, &self.tried, self.client, now)
+        self.shared.picker.pick(snapshot, pinned, &self.tried, self.client, now)
     }
 
     fn take(&mut self, picked: Picked<M>) -> Option<R::Service> {
@@ -282,15 +282,17 @@ impl<M, R: Reach<M>> Exchange<M, R> {
             return None;
         }
         let shared = self.shared.clone();
-        let now = shared.now();
+        let clock = || shared.now();
+        let now = &Now::of(&clock);
         let budget = shared.retry_budget.as_ref().filter(|_| phase == Phase::Sent);
-        if budget.is_some_and(|budget| !budget.withdraw(now)) {
+        if budget.is_some_and(|budget| !budget.withdraw(now.get())) {
             return None;
         }
         self.tried.extend(self.taken.as_ref().map(|(entry, _)| entry.clone()));
-        let Some(service) = self.pick(now).and_then(|picked| self.take(picked)) else {
+        let picked = self.pick(&shared.snapshot.load(), now);
+        let Some(service) = picked.and_then(|picked| self.take(picked)) else {
             if let Some(budget) = budget {
-                budget.refund(now);
+                budget.refund(now.get());
             }
             return None;
         };

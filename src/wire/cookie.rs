@@ -8,7 +8,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::header::{self, Entry};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::cut;
 use super::list::{lines, trim};
@@ -78,7 +79,9 @@ pub fn changed(line: &[u8], name: &[u8], mut change: impl FnMut(&[u8]) -> Change
             first_is_gone |= is_first;
             continue;
         }
-        if !is_first {
+        if is_first {
+            out.reserve_exact(line.len());
+        } else {
             out.push(b';');
         }
         let segment = if is_first && first_is_gone { trim_start(segment) } else { segment };
@@ -226,24 +229,40 @@ fn change_lines(
     if changes.is_empty() {
         return false;
     }
+    if changes.len() == lines(headers, name).count() && changes.iter().all(|(_, line)| line.is_empty()) {
+        headers.remove(name);
+        return true;
+    }
+    let is_one_gone = changes.iter().any(|(_, line)| line.is_empty());
     let mut changes = changes.into_iter().peekable();
+    if !is_one_gone && let Entry::Occupied(mut lines) = headers.entry(name) {
+        for (at, value) in lines.iter_mut().enumerate() {
+            if let Some((_, line)) = changes.next_if(|(changed, _)| *changed == at) {
+                *value = like(value, line).unwrap_or_else(|| HeaderValue::from_static(""));
+            }
+        }
+        return true;
+    }
     let old: Vec<HeaderValue> = headers.get_all(name).into_iter().cloned().collect();
     headers.remove(name);
     for (at, old) in old.into_iter().enumerate() {
         let value = match changes.next_if(|(changed, _)| *changed == at) {
             None => Some(old),
             Some((_, line)) if line.is_empty() => None,
-            // Made of bytes of header values, it is one.
-            Some((_, line)) => HeaderValue::from_maybe_shared(Bytes::from(line)).ok().map(|mut value| {
-                value.set_sensitive(old.is_sensitive());
-                value
-            }),
+            Some((_, line)) => like(&old, line),
         };
         if let Some(value) = value {
             headers.append(name, value);
         }
     }
     true
+}
+
+/// Made of bytes of header values, it is one.
+fn like(old: &HeaderValue, line: Vec<u8>) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from(line)).ok()?;
+    value.set_sensitive(old.is_sensitive());
+    Some(value)
 }
 
 /// `Max-Age` (RFC 6265, section 5.2.2); what is no number does not count.

@@ -10,7 +10,7 @@ use super::super::observer::Change;
 use super::super::service::Shared;
 use super::ejection::Quota;
 use super::state::{MemberState, State};
-use super::{Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
+use super::{Balance, Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
 
 /// Changes the members of a running pool. Requests under way keep the members that they have.
 ///
@@ -182,6 +182,7 @@ impl<S> Membership<S> {
     /// All members, in their order.
     pub fn status(&self) -> Vec<MemberStatus> {
         let now = self.shared.now();
+        let snapshot = self.shared.snapshot.load();
         let status = |entry: &Arc<Entry<S>>| MemberStatus {
             route: entry.route.clone(),
             settings: entry.settings.clone(),
@@ -191,7 +192,17 @@ impl<S> Membership<S> {
             in_flight: entry.state.in_flight(),
             retry_in: entry.state.retry_at().map(|at| Duration::from_millis(at.saturating_sub(now))),
         };
-        self.shared.snapshot.load().entries().iter().map(status).collect()
+        let mut members: Vec<MemberStatus> = snapshot.entries().iter().map(status).collect();
+        if self.shared.picker.balance == Balance::SmoothWeighted {
+            let turn = self.shared.picker.taken_turns.load(Ordering::Relaxed);
+            let is_passed_over = |at: usize| members.get(at).is_none_or(|member| member.state != State::Ok);
+            for (at, owed) in snapshot.turns().owed(turn, is_passed_over) {
+                if let Some(member) = members.get_mut(at) {
+                    member.owed = member.owed.saturating_add(owed);
+                }
+            }
+        }
+        members
     }
 
     /// Tells of changes from now on.
@@ -327,7 +338,9 @@ impl<S> Membership<S> {
         };
         let changed = change(&mut members)?;
         let Members { entries, gone, quota } = members;
-        self.shared.snapshot.store(Arc::new(Snapshot::new(entries, gone, quota)));
+        let next = Snapshot::new(entries, gone, quota);
+        self.shared.picker.prepare(&next);
+        self.shared.snapshot.store(Arc::new(next));
         *changes = changes.wrapping_add(1);
         drop(changes);
         self.shared.tell();
@@ -542,7 +555,8 @@ impl MemberStatus {
 
     /// What the turns of [`Balance::SmoothWeighted`](super::Balance::SmoothWeighted),
     /// [`ByRequests`](super::Balance::ByRequests) and [`LeastBusy`](super::Balance::LeastBusy) owe it, in hundredths of a
-    /// weight: the `lbstatus` of Apache's balancer-manager.
+    /// weight: the `lbstatus` of Apache's balancer-manager. Turns that were worked out beforehand owe what they would if the
+    /// members that take new sessions had been the same since their period began.
     pub fn owed_in_hundredths(&self) -> i64 {
         self.owed
     }

@@ -4,6 +4,7 @@ mod alias;
 mod attempt;
 mod ejection;
 mod membership;
+mod now;
 mod pick;
 mod snapshot;
 mod state;
@@ -12,6 +13,7 @@ mod sync;
 mod tests;
 #[cfg(feature = "tower")]
 mod tower;
+mod turns;
 mod window;
 mod word;
 
@@ -26,6 +28,7 @@ pub(super) use self::ejection::{Backoff, Ejection, Floor};
 pub use self::membership::{Drained, MemberStatus, Membership, StillBusy, UnknownRoute, Watch};
 #[cfg(feature = "admin")]
 pub(super) use self::membership::{Order, OrderRefused};
+pub(super) use self::now::Now;
 pub use self::pick::Balance;
 pub(super) use self::pick::{Client, Picked, Picker};
 pub(super) use self::snapshot::{Entry, Snapshot};

@@ -3,12 +3,13 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::snapshot::{hash, mix};
-use super::{Attempt, BuildError, Entry, Problem, Role, Snapshot, Whose};
+use super::snapshot::{Seat, hash, mix};
+use super::state::MemberState;
+use super::{Attempt, BuildError, Entry, Now, Problem, Role, Snapshot, Whose};
 
 /// Who gets a new session.
 ///
@@ -22,11 +23,20 @@ pub enum Balance {
     /// Where both are idle, the first. No lock.
     #[default]
     PowerOfTwo,
-    /// By turns, by weight and without bursts, as Apache's byrequests does; only new sessions count. A short lock and one
-    /// look at each member for each of them.
+    /// By turns, by weight and without bursts, in the order of Apache's byrequests; only new sessions count. No lock: the
+    /// turns are worked out when members or weights change.
+    ///
+    /// A member that takes nothing is passed over: the others keep their order, and their shares among themselves. Where
+    /// spares are to stand in, or 64 turns in a row found nobody, the turn is worked out among those that take new sessions,
+    /// at the cost of [`ByRequests`](Self::ByRequests).
+    ///
+    /// The order is Apache's where all weights are equal, or their sum divided by their greatest common divisor is at most
+    /// 4096: each has exactly its share in so many turns, and no more than two turns more or less than that up to any
+    /// moment. Otherwise turns go by steps of the golden ratio, which keeps the shares without a period: five turns more or
+    /// less in the first 20,000, and hardly more later.
     SmoothWeighted,
-    /// The same, and requests of pinned clients count too, which is what Apache does: after a busy client its member
-    /// gets no new sessions for as many turns. A short lock and one look at each member for each request.
+    /// By the same turns, and requests of pinned clients count too, which is what Apache does: after a busy client its
+    /// member gets no new sessions for as many turns. A short lock and one look at each member for each request.
     ByRequests,
     /// The member with the fewest requests in flight for its weight; among equals as
     /// [`SmoothWeighted`](Self::SmoothWeighted).
@@ -95,14 +105,23 @@ pub(in super::super) struct Picker {
     pub(in super::super) balance: Balance,
     /// How long members warm up, in milliseconds.
     pub(super) warm_up: u64,
-    /// Held by whoever takes a turn, where the balance goes by turns.
+    /// How many of the turns that were worked out beforehand are taken.
+    pub(super) taken_turns: AtomicU64,
+    /// Held by whoever takes a turn that must be worked out.
     turns: Mutex<()>,
 }
 
 impl Picker {
     pub(in super::super) fn new(balance: Balance, warm_up: Duration) -> Self {
         let warm_up = u64::try_from(warm_up.as_millis()).unwrap_or(u64::MAX);
-        Self { balance, warm_up, turns: Mutex::new(()) }
+        Self { balance, warm_up, taken_turns: AtomicU64::new(0), turns: Mutex::new(()) }
+    }
+
+    /// Works out what picks need of a snapshot, so that no request waits for it.
+    pub(in super::super) fn prepare<S>(&self, snapshot: &Snapshot<S>) {
+        if self.balance == Balance::SmoothWeighted {
+            snapshot.turns();
+        }
     }
 
     /// The member that a cookie names, if it takes the request; else its successor, or that one's.
@@ -110,7 +129,7 @@ impl Picker {
         &self,
         snapshot: &Snapshot<S>,
         pinned: &Arc<Entry<S>>,
-        now: u64,
+        now: &Now<'_>,
     ) -> Option<Picked<S>> {
         let (entry, attempt) = match pinned.enter(Whose::Pinned, now) {
             Some(attempt) => (pinned.clone(), attempt),
@@ -118,7 +137,7 @@ impl Picker {
         };
         if self.balance == Balance::ByRequests {
             let _turn = self.turn();
-            charge(&self.candidates(snapshot, &[], now), &entry);
+            charge(&self.candidates(snapshot, &[], now), &entry.state);
         }
         Some((entry, attempt))
     }
@@ -131,14 +150,14 @@ impl Picker {
         pinned: Option<&Arc<Entry<S>>>,
         tried: &[Arc<Entry<S>>],
         client: Client,
-        now: u64,
+        now: &Now<'_>,
     ) -> Option<Picked<S>> {
         let key = match (self.balance, client.0) {
             (Balance::Rendezvous, key) => Some(key.unwrap_or_else(random)),
             (_, key) => key.filter(|_| pinned.is_some()),
         };
         let own = || {
-            let own = pinned.filter(|own| is_untried(own, tried) && own.state.is_only_ejected())?;
+            let own = pinned.filter(|own| is_untried(&own.state, tried) && own.state.is_only_ejected())?;
             Some((own.clone(), own.enter_anyway()?))
         };
         self.pick_open(snapshot, tried, key, now).or_else(own).or_else(|| last_resort(snapshot, tried))
@@ -149,7 +168,7 @@ impl Picker {
         snapshot: &Snapshot<S>,
         tried: &[Arc<Entry<S>>],
         key: Option<u64>,
-        now: u64,
+        now: &Now<'_>,
     ) -> Option<Picked<S>> {
         // A member can be closed or filled between being chosen and being entered: it is then no candidate any more.
         for _ in snapshot.entries() {
@@ -158,10 +177,10 @@ impl Picker {
                 (None, Balance::PowerOfTwo | Balance::Rendezvous) => {
                     self.less_busy_of_two(snapshot, tried, now)
                 }
-                (None, Balance::SmoothWeighted | Balance::ByRequests) => {
-                    let _turn = self.turn();
-                    next_in_turn(&self.candidates(snapshot, tried, now), |_| true)
+                (None, Balance::SmoothWeighted) => {
+                    self.in_turn(snapshot, tried, now).or_else(|| self.turn_by_turn(snapshot, tried, now))
                 }
+                (None, Balance::ByRequests) => self.turn_by_turn(snapshot, tried, now),
                 (None, Balance::LeastBusy) => {
                     let _turn = self.turn();
                     let candidates = self.candidates(snapshot, tried, now);
@@ -171,8 +190,8 @@ impl Picker {
                 }
             };
             let chosen = chosen?;
-            if let Some(attempt) = chosen.enter(Whose::New, now) {
-                return Some((chosen.clone(), attempt));
+            if let Some(attempt) = chosen.seat.enter(now) {
+                return Some((snapshot.entries().get(chosen.at)?.clone(), attempt));
             }
         }
         None
@@ -182,23 +201,51 @@ impl Picker {
         &self,
         snapshot: &'a Snapshot<S>,
         tried: &[Arc<Entry<S>>],
-        now: u64,
-    ) -> Option<&'a Arc<Entry<S>>> {
+        now: &Now<'_>,
+    ) -> Option<Candidate<'a>> {
         // Where many take nothing, it is cheaper to look at all of them.
         const DRAWS: usize = 8;
-        let mut drawn = (0..DRAWS).filter_map(|_| draw(snapshot)).filter_map(|entry| {
-            let candidate = self.candidate(entry, tried, now)?;
-            // Who warms up turns away its share of those who were drawn by its full weight.
-            (random_below(entry.settings.weight.into()) < candidate.weight).then_some(candidate)
-        });
-        if !snapshot.has_spares
-            && let Some(first) = drawn.next()
-            && let Some(second) = drawn.next()
-        {
-            return Some(less_busy(first, second));
+        if !snapshot.has_spares {
+            let mut drawn = (0..DRAWS)
+                .filter_map(|_| snapshot.lots.draw(random_below))
+                .filter_map(|at| self.drawn(snapshot, at, tried, now));
+            if let Some(first) = drawn.next()
+                && let Some(second) = drawn.next()
+            {
+                return Some(less_busy(first, second));
+            }
         }
         let candidates = self.candidates(snapshot, tried, now);
         Some(less_busy(draw_of(&candidates)?, draw_of(&candidates)?))
+    }
+
+    /// The next in turn, of turns that were worked out beforehand; whoever takes nothing is passed over.
+    fn in_turn<'a, S>(
+        &self,
+        snapshot: &'a Snapshot<S>,
+        tried: &[Arc<Entry<S>>],
+        now: &Now<'_>,
+    ) -> Option<Candidate<'a>> {
+        // Where many take nothing, it is cheaper to look at all of them.
+        const TURNS: usize = 64;
+        if snapshot.has_spares {
+            return None;
+        }
+        (0..TURNS).find_map(|_| {
+            let at = snapshot.turns().get(self.taken_turns.fetch_add(1, Ordering::Relaxed))?;
+            self.drawn(snapshot, at, tried, now)
+        })
+    }
+
+    /// The next in turn, of those that take new sessions just now.
+    fn turn_by_turn<'a, S>(
+        &self,
+        snapshot: &'a Snapshot<S>,
+        tried: &[Arc<Entry<S>>],
+        now: &Now<'_>,
+    ) -> Option<Candidate<'a>> {
+        let _turn = self.turn();
+        next_in_turn(&self.candidates(snapshot, tried, now), |_| true)
     }
 
     /// Of the lowest tier that has some: the active members that take new sessions, with a spare for each that does not;
@@ -207,18 +254,21 @@ impl Picker {
         &self,
         snapshot: &'a Snapshot<S>,
         tried: &[Arc<Entry<S>>],
-        now: u64,
-    ) -> Vec<Candidate<'a, S>> {
+        now: &Now<'_>,
+    ) -> Vec<Candidate<'a>> {
         for tier in &snapshot.tiers {
             let of_role = |role: Role| {
-                let is_meant =
-                    move |entry: &&Arc<Entry<S>>| entry.settings.role == role && entry.settings.tier == *tier;
-                snapshot.entries().iter().filter(is_meant)
+                let is_meant = move |(_, seat): &(usize, &Seat)| seat.role == role && seat.tier == *tier;
+                snapshot.seats().iter().enumerate().filter(is_meant)
             };
-            let open = |role: Role| of_role(role).filter_map(|entry| self.candidate(entry, tried, now));
-            let mut candidates: Vec<_> = open(Role::Active).collect();
-            let closed = of_role(Role::Active).count().saturating_sub(candidates.len());
-            candidates.extend(open(Role::Spare).take(closed));
+            let open =
+                |role: Role| of_role(role).filter_map(|(at, seat)| self.candidate(at, seat, tried, now));
+            let mut candidates = Vec::with_capacity(snapshot.len());
+            candidates.extend(open(Role::Active));
+            if snapshot.has_spares {
+                let closed = of_role(Role::Active).count().saturating_sub(candidates.len());
+                candidates.extend(open(Role::Spare).take(closed));
+            }
             if candidates.is_empty() {
                 candidates.extend(open(Role::Standby));
             }
@@ -229,15 +279,34 @@ impl Picker {
         Vec::new()
     }
 
+    /// The one at this place, if it takes the request. Who warms up turns away its share of those that it gets by its full
+    /// weight.
+    fn drawn<'a, S>(
+        &self,
+        snapshot: &'a Snapshot<S>,
+        at: usize,
+        tried: &[Arc<Entry<S>>],
+        now: &Now<'_>,
+    ) -> Option<Candidate<'a>> {
+        let seat = snapshot.seats().get(at)?;
+        let candidate = self.candidate(at, seat, tried, now)?;
+        let full = u64::from(seat.weight);
+        (candidate.weight == full || random_below(full) < candidate.weight).then_some(candidate)
+    }
+
     fn candidate<'a, S>(
         &self,
-        entry: &'a Arc<Entry<S>>,
+        at: usize,
+        seat: &'a Seat,
         tried: &[Arc<Entry<S>>],
-        now: u64,
-    ) -> Option<Candidate<'a, S>> {
-        let weight = entry.state.warm_weight(entry.settings.weight, now, self.warm_up);
-        let is_open = weight > 0 && is_untried(entry, tried) && entry.takes(Whose::New, now);
-        is_open.then_some(Candidate { entry, weight: weight.into() })
+        now: &Now<'_>,
+    ) -> Option<Candidate<'a>> {
+        let weight = match self.warm_up {
+            0 => seat.weight,
+            warm_up => seat.state.warm_weight(seat.weight, now.get(), warm_up),
+        };
+        let is_open = weight > 0 && is_untried(&seat.state, tried) && seat.takes_new(now);
+        is_open.then_some(Candidate { at, seat, weight: weight.into() })
     }
 
     pub(in crate::sticky_route) fn turn(&self) -> MutexGuard<'_, ()> {
@@ -246,21 +315,14 @@ impl Picker {
 }
 
 /// A member that may get a new session, with the weight that it has just now.
-#[derive(Debug)]
-struct Candidate<'a, S> {
-    entry: &'a Arc<Entry<S>>,
+#[derive(Clone, Copy, Debug)]
+struct Candidate<'a> {
+    at: usize,
+    seat: &'a Seat,
     weight: u64,
 }
 
-impl<S> Clone for Candidate<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Candidate<'_, S> {}
-
-fn successor_of<S>(snapshot: &Snapshot<S>, pinned: &Arc<Entry<S>>, now: u64) -> Option<Picked<S>> {
+fn successor_of<S>(snapshot: &Snapshot<S>, pinned: &Arc<Entry<S>>, now: &Now<'_>) -> Option<Picked<S>> {
     let mut last = pinned;
     // No chain is longer than there are routes, and a ring has no end.
     for _ in snapshot.entries().iter().chain(snapshot.gone()) {
@@ -274,89 +336,87 @@ fn successor_of<S>(snapshot: &Snapshot<S>, pinned: &Arc<Entry<S>>, now: u64) -> 
 
 /// Where every member looks dead it is better to try one than to refuse.
 fn last_resort<S>(snapshot: &Snapshot<S>, tried: &[Arc<Entry<S>>]) -> Option<Picked<S>> {
-    let is_dead = |entry: &&Arc<Entry<S>>| {
-        is_untried(entry, tried) && entry.state.is_only_ejected() && !entry.is_full()
+    let is_dead = |seat: &Seat| {
+        is_untried(&seat.state, tried)
+            && seat.state.is_only_ejected()
+            && !seat.state.is_full(seat.max_in_flight)
     };
     let dead: Vec<_> = snapshot
-        .entries()
+        .seats()
         .iter()
-        .filter(is_dead)
-        .map(|entry| Candidate { entry, weight: entry.settings.weight.into() })
-        .filter(|dead| dead.weight > 0)
+        .enumerate()
+        .filter(|(_, seat)| seat.weight > 0 && is_dead(seat))
+        .map(|(at, seat)| Candidate { at, seat, weight: seat.weight.into() })
         .collect();
-    let entry = draw_of(&dead)?.entry;
+    let entry = snapshot.entries().get(draw_of(&dead)?.at)?;
     Some((entry.clone(), entry.enter_anyway()?))
 }
 
 /// Weighted rendezvous hashing: each candidate draws an exponential time at its rate, always the same for this key; the
 /// first one has it.
-fn agreed<'a, S>(candidates: &[Candidate<'a, S>], key: u64) -> Option<&'a Arc<Entry<S>>> {
+fn agreed<'a>(candidates: &[Candidate<'a>], key: u64) -> Option<Candidate<'a>> {
     const STEPS: f64 = (1_u64 << 53) as f64;
-    let time = |candidate: &Candidate<'_, S>| {
-        let drawn = (mix(key ^ candidate.entry.hash) >> 11) as f64;
+    let time = |candidate: &Candidate<'_>| {
+        let drawn = (mix(key ^ candidate.seat.hash) >> 11) as f64;
         -((drawn + 0.5) / STEPS).ln() / candidate.weight as f64
     };
-    let first = candidates.iter().map(|candidate| (time(candidate), candidate.entry));
-    first.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.hash.cmp(&b.1.hash))).map(|(_, entry)| entry)
+    let times = candidates.iter().map(|candidate| (time(candidate), *candidate));
+    let first = times.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.seat.hash.cmp(&b.1.seat.hash)));
+    first.map(|(_, candidate)| candidate)
 }
 
 /// The smooth weighted turns of Apache's `mod_lbmethod_byrequests` and of nginx: each candidate gains its weight, the
 /// one that has gained most (the first of equals) is chosen and pays for all.
-fn next_in_turn<'a, S>(
-    candidates: &[Candidate<'a, S>],
-    may_be_chosen: impl Fn(Candidate<'a, S>) -> bool,
-) -> Option<&'a Arc<Entry<S>>> {
-    let mut chosen: Option<(&Arc<Entry<S>>, i64)> = None;
+fn next_in_turn<'a>(
+    candidates: &[Candidate<'a>],
+    may_be_chosen: impl Fn(Candidate<'a>) -> bool,
+) -> Option<Candidate<'a>> {
+    let mut chosen: Option<(Candidate<'a>, i64)> = None;
     for candidate in candidates.iter().copied() {
-        let lag = lag(candidate.entry).saturating_add_unsigned(candidate.weight);
+        let lag = lag(&candidate.seat.state).saturating_add_unsigned(candidate.weight);
         if may_be_chosen(candidate) && chosen.is_none_or(|(_, most)| lag > most) {
-            chosen = Some((candidate.entry, lag));
+            chosen = Some((candidate, lag));
         }
     }
     let (chosen, _) = chosen?;
-    charge(candidates, chosen);
+    charge(candidates, &chosen.seat.state);
     Some(chosen)
 }
 
-fn charge<S>(candidates: &[Candidate<'_, S>], chosen: &Arc<Entry<S>>) {
+fn charge(candidates: &[Candidate<'_>], chosen: &MemberState) {
     let mut total = 0_u64;
     for candidate in candidates {
-        let gained = lag(candidate.entry).saturating_add_unsigned(candidate.weight);
-        candidate.entry.state.lag.store(gained, Ordering::Relaxed);
+        let state = &candidate.seat.state;
+        state.lag.store(lag(state).saturating_add_unsigned(candidate.weight), Ordering::Relaxed);
         total = total.saturating_add(candidate.weight);
     }
-    chosen.state.lag.store(lag(chosen).saturating_sub_unsigned(total), Ordering::Relaxed);
+    chosen.lag.store(lag(chosen).saturating_sub_unsigned(total), Ordering::Relaxed);
 }
 
-fn lag<S>(entry: &Entry<S>) -> i64 {
-    entry.state.lag.load(Ordering::Relaxed)
+fn lag(state: &MemberState) -> i64 {
+    state.lag.load(Ordering::Relaxed)
 }
 
 /// The first, where both are idle: so new sessions go by weight where there is no load to look at.
-fn less_busy<'a, S>(first: Candidate<'a, S>, second: Candidate<'a, S>) -> &'a Arc<Entry<S>> {
-    let are_idle = first.entry.state.in_flight() == 0 && second.entry.state.in_flight() == 0;
-    if !are_idle && is_busier(first, second, 1) { second.entry } else { first.entry }
+fn less_busy<'a>(first: Candidate<'a>, second: Candidate<'a>) -> Candidate<'a> {
+    let are_idle = first.seat.state.in_flight() == 0 && second.seat.state.in_flight() == 0;
+    if !are_idle && is_busier(first, second, 1) { second } else { first }
 }
 
 /// Whether `one` has more requests in flight for its weight, with so `many` to come.
-fn is_busier<S>(one: Candidate<'_, S>, other: Candidate<'_, S>, many: u128) -> bool {
-    let load = |one: Candidate<'_, S>, other: Candidate<'_, S>| {
-        let in_flight = u128::try_from(one.entry.state.in_flight()).unwrap_or(u128::MAX);
+fn is_busier(one: Candidate<'_>, other: Candidate<'_>, many: u128) -> bool {
+    let load = |one: Candidate<'_>, other: Candidate<'_>| {
+        let in_flight = u128::try_from(one.seat.state.in_flight()).unwrap_or(u128::MAX);
         in_flight.saturating_add(many).saturating_mul(other.weight.into())
     };
     load(one, other) > load(other, one)
 }
 
-fn is_untried<S>(entry: &Arc<Entry<S>>, tried: &[Arc<Entry<S>>]) -> bool {
-    !tried.iter().any(|tried| Arc::ptr_eq(&tried.state, &entry.state))
+fn is_untried<S>(state: &Arc<MemberState>, tried: &[Arc<Entry<S>>]) -> bool {
+    !tried.iter().any(|tried| Arc::ptr_eq(&tried.state, state))
 }
 
-/// An active member of the first tier, by weight.
-fn draw<S>(snapshot: &Snapshot<S>) -> Option<&Arc<Entry<S>>> {
-    snapshot.entries().get(snapshot.lots.draw(random_below)?)
-}
-
-fn draw_of<'a, S>(candidates: &[Candidate<'a, S>]) -> Option<Candidate<'a, S>> {
+fn draw_of<'a>(candidates: &[Candidate<'a>]) -> Option<Candidate<'a>> {
     let sum = candidates.iter().fold(0_u64, |sum, candidate| sum.saturating_add(candidate.weight));
     let mut ticket = random_below(sum);
     candidates.iter().copied().find(|candidate| match ticket.checked_sub(candidate.weight) {

@@ -1,5 +1,5 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
 
@@ -8,7 +8,8 @@ use super::super::{BuildError, Problem};
 use super::alias::AliasTable;
 use super::ejection::Quota;
 use super::state::{MemberState, Whose};
-use super::{Attempt, Member, Role, Route, Settings};
+use super::turns::Turns;
+use super::{Attempt, Member, Now, Role, Route, Settings};
 
 /// A member in a pool, or what is left of one.
 #[derive(Clone, Debug)]
@@ -57,17 +58,13 @@ impl<S> Entry<S> {
         Ok(Self { route, service, state, settings, issued, pins: values.into(), hash })
     }
 
-    pub(in super::super) fn takes(&self, whose: Whose, now: u64) -> bool {
-        !self.is_full() && self.state.takes(whose, now)
+    pub(in super::super) fn takes(&self, whose: Whose, now: &Now<'_>) -> bool {
+        !self.state.is_full(self.settings.max_in_flight)
+            && self.state.takes(whose, time_for(&self.state, now))
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        let at_most = self.settings.max_in_flight;
-        at_most != u32::MAX && u32::try_from(self.state.in_flight()).is_ok_and(|number| number >= at_most)
-    }
-
-    pub(super) fn enter(&self, whose: Whose, now: u64) -> Option<Attempt> {
-        self.state.enter(whose, now, self.settings.max_in_flight)
+    pub(super) fn enter(&self, whose: Whose, now: &Now<'_>) -> Option<Attempt> {
+        self.state.enter(whose, time_for(&self.state, now), self.settings.max_in_flight)
     }
 
     pub(super) fn enter_anyway(&self) -> Option<Attempt> {
@@ -79,16 +76,20 @@ impl<S> Entry<S> {
 #[derive(Debug)]
 pub(in super::super) struct Snapshot<S> {
     entries: Vec<Arc<Entry<S>>>,
+    /// Of the same order.
+    seats: Vec<Seat>,
     /// Routes without a member, which lead to a successor.
     gone: Vec<Arc<Entry<S>>>,
     /// Where in `entries`, and then in `gone`.
     routes: HashMap<Route, usize>,
     /// Keyed with a secret of the process, so that its timing tells nothing about tokens.
-    pins: HashMap<Box<[u8]>, (usize, bool)>,
+    pins: HashMap<Box<[u8]>, Pinnable<S>>,
     /// In ascending order.
     pub(super) tiers: Vec<u8>,
     /// Draws active members of the first tier, by weight.
     pub(super) lots: AliasTable,
+    /// Of the same members; worked out where they are asked for.
+    turns: OnceLock<Turns>,
     pub(super) has_spares: bool,
     /// That of all snapshots of the pool.
     pub(super) quota: Arc<Quota>,
@@ -129,28 +130,28 @@ impl<S> Snapshot<S> {
             routes.insert(entry.route.clone(), at);
             for (pin, is_current) in entry.pins.iter() {
                 // A route could be spelled like another one's token: what is issued today goes first.
-                let known = pins.entry(pin.clone()).or_insert((at, *is_current));
+                let known = pins.entry(pin.clone()).or_insert_with(|| (entry.clone(), *is_current));
                 if *is_current && !known.1 {
-                    *known = (at, true);
+                    *known = (entry.clone(), true);
                 }
             }
         }
         let tiers: BTreeSet<u8> = entries.iter().map(|entry| entry.settings.tier).collect();
         let tiers: Vec<u8> = tiers.into_iter().collect();
-        let weights = entries.iter().enumerate().filter_map(|(at, entry)| {
-            let Settings { role, tier, weight, .. } = entry.settings;
-            let is_drawn = role == Role::Active && Some(&tier) == tiers.first() && weight > 0;
-            is_drawn.then_some((at, weight))
-        });
-        let lots = AliasTable::new(&weights.collect::<Vec<_>>());
-        let has_spares = entries.iter().any(|entry| entry.settings.role == Role::Spare);
-        Self { entries, gone, routes, pins, tiers, lots, has_spares, quota }
+        let seats: Vec<Seat> = entries.iter().map(|entry| Seat::of(entry)).collect();
+        let lots = AliasTable::new(&weights(&seats, &tiers));
+        let has_spares = seats.iter().any(|seat| seat.role == Role::Spare);
+        Self { entries, seats, gone, routes, pins, tiers, lots, turns: OnceLock::new(), has_spares, quota }
+    }
+
+    /// The turns of the active members of the first tier, by weight.
+    pub(super) fn turns(&self) -> &Turns {
+        self.turns.get_or_init(|| Turns::new(weights(&self.seats, &self.tiers)))
     }
 
     /// The member that a cookie names, and whether the cookie is the one issued today.
     pub(in super::super) fn pinned(&self, pin: &[u8]) -> Option<(&Arc<Entry<S>>, bool)> {
-        let (at, is_current) = self.pins.get(pin)?;
-        Some((self.get(*at)?, *is_current))
+        self.pins.get(pin).map(|(entry, is_current)| (entry, *is_current))
     }
 
     pub(in super::super) fn len(&self) -> usize {
@@ -164,6 +165,10 @@ impl<S> Snapshot<S> {
 
     pub(super) fn entries(&self) -> &[Arc<Entry<S>>] {
         &self.entries
+    }
+
+    pub(super) fn seats(&self) -> &[Seat] {
+        &self.seats
     }
 
     pub(super) fn gone(&self) -> &[Arc<Entry<S>>] {
@@ -183,6 +188,48 @@ impl<S> Snapshot<S> {
     fn get(&self, at: usize) -> Option<&Arc<Entry<S>>> {
         self.entries.get(at).or_else(|| self.gone.get(at.checked_sub(self.entries.len())?))
     }
+}
+
+/// The member that a pin names, and whether the pin is the one issued today.
+type Pinnable<S> = (Arc<Entry<S>>, bool);
+
+/// What picks read of an active, spare or standby member: side by side, so that a pick touches little memory.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) state: Arc<MemberState>,
+    pub(super) hash: u64,
+    pub(super) weight: u32,
+    pub(super) max_in_flight: u32,
+    pub(super) role: Role,
+    pub(super) tier: u8,
+}
+
+impl Seat {
+    fn of<S>(entry: &Entry<S>) -> Self {
+        let Settings { weight, max_in_flight, role, tier, .. } = entry.settings;
+        Self { state: entry.state.clone(), hash: entry.hash, weight, max_in_flight, role, tier }
+    }
+
+    pub(super) fn takes_new(&self, now: &Now<'_>) -> bool {
+        !self.state.is_full(self.max_in_flight) && self.state.takes(Whose::New, time_for(&self.state, now))
+    }
+
+    pub(super) fn enter(&self, now: &Now<'_>) -> Option<Attempt> {
+        self.state.enter(Whose::New, time_for(&self.state, now), self.max_in_flight)
+    }
+}
+
+/// Of the active members of the first tier.
+fn weights(seats: &[Seat], tiers: &[u8]) -> Vec<(usize, u32)> {
+    let is_first =
+        |seat: &Seat| seat.role == Role::Active && Some(&seat.tier) == tiers.first() && seat.weight > 0;
+    let first = seats.iter().enumerate().filter(|(_, seat)| is_first(seat));
+    first.map(|(at, seat)| (at, seat.weight)).collect()
+}
+
+#[inline]
+fn time_for(state: &MemberState, now: &Now<'_>) -> u64 {
+    if state.is_timeless() { 0 } else { now.get() }
 }
 
 /// FNV-1a, and then mixed: the same in all processes, and nothing that must be kept secret hangs on it.

@@ -133,6 +133,7 @@ impl MemberState {
         self.drain_until.store(until, Ordering::Release);
     }
 
+    #[inline]
     pub(in super::super) fn in_flight(&self) -> usize {
         usize::try_from(self.requests.load(Ordering::Acquire) & !AWAITED).unwrap_or(usize::MAX)
     }
@@ -149,6 +150,20 @@ impl MemberState {
         }
     }
 
+    #[inline]
+    pub(super) fn is_full(&self, at_most: u32) -> bool {
+        at_most != u32::MAX && u32::try_from(self.in_flight()).is_ok_and(|number| number >= at_most)
+    }
+
+    /// The time has no part in what it takes: it neither drains nor is ejected. Should that begin right now, time 0 lets no
+    /// request in that would not have come in a moment before.
+    #[inline]
+    pub(super) fn is_timeless(&self) -> bool {
+        let word = self.word();
+        word.intent != Intent::Drain && word.retry_at == 0
+    }
+
+    #[inline]
     pub(super) fn takes(&self, whose: Whose, now: u64) -> bool {
         let word = self.word();
         self.is_willing(word, whose, now) && word.may_be_tried(now)
@@ -180,6 +195,7 @@ impl MemberState {
     }
 
     /// What of a weight counts, where members warm up for so long: from a tenth on, in a straight line.
+    #[inline]
     pub(super) fn warm_weight(&self, weight: u32, now: u64, warm_up: u64) -> u32 {
         let from = self.warm_from.load(Ordering::Acquire);
         let passed = now.saturating_sub(from);
@@ -193,6 +209,7 @@ impl MemberState {
 
     /// Counts a request in, unless the member has `at_most` of them. `None`, too, where the operator closed it or it was
     /// ejected meanwhile, or another request tries it just now.
+    #[inline]
     pub(super) fn enter(self: &Arc<Self>, whose: Whose, now: u64, at_most: u32) -> Option<Attempt> {
         let mut attempt = self.count_in(at_most)?;
         let word = self.word();
@@ -216,6 +233,7 @@ impl MemberState {
         (word.intent == Intent::Ok).then_some(attempt)
     }
 
+    #[inline]
     fn is_willing(&self, word: Word, whose: Whose, now: u64) -> bool {
         match word.intent {
             Intent::Ok => true,
@@ -225,6 +243,7 @@ impl MemberState {
     }
 
     /// First the count, then the word: whoever closes the member and then finds no request has none to come.
+    #[inline]
     fn count_in(self: &Arc<Self>, at_most: u32) -> Option<Attempt> {
         if at_most == u32::MAX {
             self.requests.fetch_add(1, Ordering::AcqRel);
@@ -314,6 +333,7 @@ impl MemberState {
         self.warm_from.store(now.max(1), Ordering::Release);
     }
 
+    #[inline]
     fn word(&self) -> Word {
         Word::unpack(self.word.load(Ordering::Acquire))
     }

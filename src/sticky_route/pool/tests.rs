@@ -30,7 +30,13 @@ fn weighted(balance: Balance, weights: &[u32]) -> Membership<()> {
 
 impl Membership<()> {
     fn pick_for(&self, client: Client) -> Option<Picked<()>> {
-        self.shared.picker.pick(&self.shared.snapshot.load(), None, &[], client, self.shared.now())
+        self.shared.picker.pick(
+            &self.shared.snapshot.load(),
+            None,
+            &[],
+            client,
+            &Now::of(&|| self.shared.now()),
+        )
     }
 
     fn pick(&self) -> Option<Picked<()>> {
@@ -40,7 +46,7 @@ impl Membership<()> {
     fn take(&self, pin: &str) -> Option<Picked<()>> {
         let snapshot = self.shared.snapshot.load();
         let (pinned, _) = snapshot.pinned(pin.as_bytes())?;
-        self.shared.picker.take_pinned(&snapshot, pinned, self.shared.now())
+        self.shared.picker.take_pinned(&snapshot, pinned, &Now::of(&|| self.shared.now()))
     }
 
     fn counts(&self, number: usize) -> BTreeMap<String, usize> {
@@ -147,12 +153,52 @@ fn a_spare_for_each_that_takes_nothing() {
     assert_eq!(members.counts(4), BTreeMap::from([("b".to_owned(), 2), ("r".to_owned(), 2)]));
 }
 
+/// Ejected, full or closed: the others keep their order, and their shares.
+#[test]
+fn who_takes_nothing_is_passed_over() {
+    let order = |members: &Membership<()>, number| -> String {
+        (0..number).map(|_| members.pick().unwrap().0.route.to_string()).collect()
+    };
+    for state in [State::Ejected, State::Drain, State::Disabled, State::Stopped] {
+        let members = weighted(Balance::SmoothWeighted, &[5, 1, 1]);
+        assert_eq!(order(&members, 7), "aabacaa");
+        members.set_state("b", state).unwrap();
+        assert_eq!(order(&members, 6), "aaacaa", "{state}");
+        members.set_state("b", State::Ok).unwrap();
+        assert_eq!(order(&members, 7), "aabacaa", "{state}");
+    }
+    let members = pool(
+        Balance::SmoothWeighted,
+        [Member::new("a", ()), Member::new("b", ()).max_in_flight(1), Member::new("c", ())],
+    );
+    let busy = members.take("b");
+    assert_eq!(order(&members, 4), "acac");
+    drop(busy);
+    assert_eq!(order(&members, 3), "abc");
+}
+
+/// A turn that would be long in coming is worked out among those that are there.
+#[test]
+fn turns_of_few_among_many() {
+    let names: Vec<String> = (0..300).map(|at| format!("m{at}")).collect();
+    let members = pool(Balance::SmoothWeighted, names.iter().map(|name| Member::new(name, ())));
+    for name in &names {
+        if !["m7", "m8", "m299"].contains(&&**name) {
+            members.set_state(name, State::Ejected).unwrap();
+        }
+    }
+    let counts = members.counts(300);
+    assert_eq!(counts.values().sum::<usize>(), 300);
+    assert!(counts.values().all(|count| (90..=110).contains(count)), "{counts:?}");
+}
+
 #[test]
 fn those_tried_are_no_candidates() {
-    for balance in [Balance::PowerOfTwo, Balance::Rendezvous] {
+    for balance in [Balance::PowerOfTwo, Balance::SmoothWeighted, Balance::Rendezvous] {
         let members = weighted(balance, &[1, 1]);
         let snapshot = members.shared.snapshot.load();
-        let pick = |tried: &[_]| members.shared.picker.pick(&snapshot, None, tried, client(1), 0);
+        let pick =
+            |tried: &[_]| members.shared.picker.pick(&snapshot, None, tried, client(1), &Now::of(&|| 0));
         let (first, _) = pick(&[]).unwrap();
         let (second, _) = pick(std::slice::from_ref(&first)).unwrap();
         assert_ne!(first.route, second.route);
@@ -210,8 +256,8 @@ fn a_removed_member_lets_nobody_in_from_an_old_snapshot() {
     members.remove("a").unwrap();
     members.insert(Member::new("a", ())).unwrap();
     let (pinned, _) = old.pinned(b"a").unwrap();
-    assert!(members.shared.picker.pick(&old, None, &[], client(1), 0).is_none());
-    assert!(members.shared.picker.take_pinned(&old, pinned, 0).is_none());
+    assert!(members.shared.picker.pick(&old, None, &[], client(1), &Now::of(&|| 0)).is_none());
+    assert!(members.shared.picker.take_pinned(&old, pinned, &Now::of(&|| 0)).is_none());
     assert_eq!(members.status()[0].in_flight(), 0, "the new member starts anew");
     drop(running);
     assert_eq!(members.counts(3)["a"], 3);
@@ -235,7 +281,8 @@ fn front_ends_that_share_only_names_agree() {
             let snapshot = pool.shared.snapshot.load();
             let pinned = snapshot.pinned(b"b").unwrap().0.clone();
             let tried = [pinned.clone()];
-            let picked = pool.shared.picker.pick(&snapshot, Some(&pinned), &tried, client(number), 0);
+            let picked =
+                pool.shared.picker.pick(&snapshot, Some(&pinned), &tried, client(number), &Now::of(&|| 0));
             picked.unwrap().0.route.clone()
         };
         assert_eq!(substitute(&one), substitute(&other), "{number}");
