@@ -259,8 +259,9 @@ impl<M, R: Reach<M>> Exchange<M, R> {
                 .failed(pool::Failure::Response, shared.now(), &shared.failover.ejection)
                 .then_some(Change::Ejected)
         } else {
-            (!is_refusal(response) && attempt.succeeded(shared.now(), &shared.failover.ejection))
-                .then_some(Change::Recovered)
+            let ejection = &shared.failover.ejection;
+            let now = if attempt.is_timeless(ejection) { 0 } else { shared.now() };
+            (!is_refusal(response) && attempt.succeeded(now, ejection)).then_some(Change::Recovered)
         };
         if let Some(change) = change {
             shared.changed(&entry.route, change);
