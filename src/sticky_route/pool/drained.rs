@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::state::MemberState;
 
-/// Resolves when the member has no request, or when the time of the [drain](Membership::drain) is over. It wants a runtime of
+/// Resolves when the member has no request, or when the time of the [drain](super::Membership::drain) is over. It wants a runtime of
 /// tokio with time.
 ///
 /// # Errors
@@ -16,7 +16,7 @@ use super::state::MemberState;
 /// # Caveat
 ///
 /// Clients that are pinned to the member may come again until the time is over. Take it out of the pool, or set
-/// [`State::Stopped`], before its server is stopped.
+/// [`State::Stopped`](super::State::Stopped), before its server is stopped.
 pub struct Drained {
     future: Pin<Box<dyn Future<Output = Result<(), StillBusy>> + Send>>,
 }
