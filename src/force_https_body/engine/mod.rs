@@ -377,4 +377,6 @@ fn distance(from: u64, to: u64) -> usize {
 }
 
 #[cfg(test)]
+mod seams;
+#[cfg(test)]
 mod tests;
