@@ -36,11 +36,7 @@ fn in_pieces<'a>(
 
 fn policies() -> [UpgradePolicy; 3] {
     let all = Targets::FORM_ACTION | Targets::META_REFRESH | Targets::DATA_ATTRIBUTES | Targets::LINK_ANY_REL;
-    [
-        UpgradePolicy::new(),
-        UpgradePolicy::new().targets(all).max_hold(7),
-        UpgradePolicy::new().max_hold(30),
-    ]
+    [UpgradePolicy::new(), UpgradePolicy::new().targets(all).max_hold(7), UpgradePolicy::new().max_hold(30)]
 }
 
 fn assert_one_output(page: &[u8], cuts: &[usize]) {
@@ -82,10 +78,51 @@ fn some(words: &'static [&'static str]) -> BoxedStrategy<String> {
 /// Of a URL and all that may break it.
 fn url() -> BoxedStrategy<String> {
     let part = some(&[
-        "h", "ht", "tp", "htt", "p", "http", "HTTP", "http:", "http://", "http://h/", "http://own.example/", ":", "//",
-        "/", "h", ".example", ":80", ":8080", "&#104;ttp:", "ht&Tab;tp:", "&colon;", "&#58;", "&#5", "8;", "&", "&amp;",
-        "\\", "\\:", "\\3a ", "\n", "\t", "\0", " ", "]", "]]", "[", "[::1]", "@", ",", "http://h/ 1x, ", "é", "\u{ff48}",
-        "localhost", "http&#58;//h/", "http\\:\\/\\/h/",
+        "h",
+        "ht",
+        "tp",
+        "htt",
+        "p",
+        "http",
+        "HTTP",
+        "http:",
+        "http://",
+        "http://h/",
+        "http://own.example/",
+        ":",
+        "//",
+        "/",
+        "h",
+        ".example",
+        ":80",
+        ":8080",
+        "&#104;ttp:",
+        "ht&Tab;tp:",
+        "&colon;",
+        "&#58;",
+        "&#5",
+        "8;",
+        "&",
+        "&amp;",
+        "\\",
+        "\\:",
+        "\\3a ",
+        "\n",
+        "\t",
+        "\0",
+        " ",
+        "]",
+        "]]",
+        "[",
+        "[::1]",
+        "@",
+        ",",
+        "http://h/ 1x, ",
+        "é",
+        "\u{ff48}",
+        "localhost",
+        "http&#58;//h/",
+        "http\\:\\/\\/h/",
     ]);
     let broken = vec(part, 0..6).prop_map(|parts| parts.concat());
     prop_oneof![3 => some(&["http://h/", "http://h:80/x", "HTTP://h", "http&colon;//h/", "/x", "https://h/"]), 2 => broken].boxed()
@@ -93,9 +130,33 @@ fn url() -> BoxedStrategy<String> {
 
 /// What may stand in the middle of the text of an element.
 const SEAMS: &[&str] = &[
-    "<!-- -->", "<!---->", "<!-- http:-->", "]]>", "<![CDATA[", "]", "]]", "</>", "</ x>", "<?x?>", "<", "</", "<!", "<b>",
-    "</b>", "<b/>", "&#5", "&", "</stylexabcdefghijklmnopqrstuvwxyzabcdef", "</abcdefghijklmnopqrstuvwxyzabcdefgh*",
-    "</title", "</style", "</styl", "</scriptx", "<!a>", "/*", "*/",
+    "<!-- -->",
+    "<!---->",
+    "<!-- http:-->",
+    "]]>",
+    "<![CDATA[",
+    "]",
+    "]]",
+    "</>",
+    "</ x>",
+    "<?x?>",
+    "<",
+    "</",
+    "<!",
+    "<b>",
+    "</b>",
+    "<b/>",
+    "&#5",
+    "&",
+    "</stylexabcdefghijklmnopqrstuvwxyzabcdef",
+    "</abcdefghijklmnopqrstuvwxyzabcdefgh*",
+    "</title",
+    "</style",
+    "</styl",
+    "</scriptx",
+    "<!a>",
+    "/*",
+    "*/",
 ];
 
 fn css() -> BoxedStrategy<String> {
@@ -111,8 +172,29 @@ fn css() -> BoxedStrategy<String> {
 
 fn element() -> BoxedStrategy<String> {
     let name = some(&[
-        "img", "IMG", "link", "source", "base", "p", "a", "svg", "image", "use", "video", "meta", "td", "form", "g", "path",
-        "noscript", "template", "iframe", "x-y", "font", "foreignObject", "desc",
+        "img",
+        "IMG",
+        "link",
+        "source",
+        "base",
+        "p",
+        "a",
+        "svg",
+        "image",
+        "use",
+        "video",
+        "meta",
+        "td",
+        "form",
+        "g",
+        "path",
+        "noscript",
+        "template",
+        "iframe",
+        "x-y",
+        "font",
+        "foreignObject",
+        "desc",
     ]);
     let attribute = (
         some(&[" ", " ", "\n", "/", " / ", ""]),
@@ -136,10 +218,33 @@ fn element() -> BoxedStrategy<String> {
 
 fn page() -> BoxedStrategy<String> {
     let held = (
-        some(&["style", "title", "textarea", "script", "xmp", "iframe", "noscript", "svg><style", "svg><title", "math><mi", "STYLE"]),
+        some(&[
+            "style",
+            "title",
+            "textarea",
+            "script",
+            "xmp",
+            "iframe",
+            "noscript",
+            "svg><style",
+            "svg><title",
+            "math><mi",
+            "STYLE",
+        ]),
         some(&[">", ">", " a=b>", "/>", ""]),
         css(),
-        some(&["</style>", "</title>", "</script >", "</textarea\n>", "</xmp/>", "</noscript>", "</style></svg>", "</svg>", "", "</STYLE a='>'>"]),
+        some(&[
+            "</style>",
+            "</title>",
+            "</script >",
+            "</textarea\n>",
+            "</xmp/>",
+            "</noscript>",
+            "</style></svg>",
+            "</svg>",
+            "",
+            "</STYLE a='>'>",
+        ]),
     )
         .prop_map(|(name, end, text, close)| format!("<{name}{end}{text}{close}"));
     let piece = prop_oneof![
@@ -170,7 +275,12 @@ fn page() -> BoxedStrategy<String> {
 }
 
 fn one_output(cases: u32) {
-    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 50_000, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 50_000,
+        ..ProptestConfig::default()
+    };
     proptest!(config, |(page in page(), cuts in vec(any::<Index>(), 0..6))| {
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(page.len() + 1)).collect();
         cuts.extend([0, page.len()]);
@@ -195,19 +305,30 @@ fn a_long_name_in_a_style_is_no_comment_of_css() {
     for end in ["*", "x*", "\\*"] {
         let page = format!("<style></abcdefghijklmnopqrstuvwxyzabcdefgh{end}{{b:url(http://h/)}}</style>");
         assert_one_output_of_any_cut(&page);
-        assert_eq!(twin(page.as_bytes(), Syntax::Html, &UpgradePolicy::new()), page.replace("http:", "https:").as_bytes());
+        assert_eq!(
+            twin(page.as_bytes(), Syntax::Html, &UpgradePolicy::new()),
+            page.replace("http:", "https:").as_bytes()
+        );
     }
 }
 
 #[test]
 fn a_url_with_markup_in_its_scheme_or_port_is_left_alone() {
     for seam in ["<!-- -->", "<![CDATA[", "]]>", "]", "]]", "</>", "<?x?>", "<!a>"] {
-        for (start, end) in [("ht", "tp://h/"), ("http", "://h/"), ("http&#5", "8;//h/"), ("http://h:8", "0/")] {
-            for (open, close) in [("<svg><style>", "</style></svg>"), ("<svg><style><![CDATA[", "]]></style></svg>")] {
+        for (start, end) in
+            [("ht", "tp://h/"), ("http", "://h/"), ("http&#5", "8;//h/"), ("http://h:8", "0/")]
+        {
+            for (open, close) in
+                [("<svg><style>", "</style></svg>"), ("<svg><style><![CDATA[", "]]></style></svg>")]
+            {
                 let page = format!("{open}a{{b:url({start}{seam}{end})}}{close}");
                 assert_one_output_of_any_cut(&page);
                 for syntax in [Syntax::Html, Syntax::Xml] {
-                    assert_eq!(String::from_utf8(twin(page.as_bytes(), syntax, &UpgradePolicy::new())).unwrap(), page, "{syntax:?}");
+                    assert_eq!(
+                        String::from_utf8(twin(page.as_bytes(), syntax, &UpgradePolicy::new())).unwrap(),
+                        page,
+                        "{syntax:?}"
+                    );
                 }
             }
         }
@@ -218,5 +339,8 @@ fn a_url_with_markup_in_its_scheme_or_port_is_left_alone() {
 fn a_style_whose_end_tag_has_an_attribute() {
     let page = "<style>a{b:url(http://h/)}</style a='>'>";
     assert_one_output_of_any_cut(page);
-    assert_eq!(twin(page.as_bytes(), Syntax::Html, &UpgradePolicy::new()), page.replace("http:", "https:").as_bytes());
+    assert_eq!(
+        twin(page.as_bytes(), Syntax::Html, &UpgradePolicy::new()),
+        page.replace("http:", "https:").as_bytes()
+    );
 }
