@@ -157,6 +157,8 @@ pub mod wire;
 pub use crate::behind_proxy::{BehindProxy, BehindProxyConfig, BehindProxyLayer};
 #[doc(inline)]
 pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
+#[cfg(feature = "axum")]
+pub use crate::extract::ClientIp;
 #[cfg(feature = "force-https-body")]
 #[doc(inline)]
 pub use crate::force_https_body::{ForceHttpsBody, ForceHttpsBodyLayer};
