@@ -101,7 +101,7 @@
 //! | `reload` | [`SharedProxies`](trust::SharedProxies), replaced while requests are served | |
 //! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`] in configuration files | |
 //! | `idn` | host names in Unicode in the configuration | |
-//! | `tracing` | events: a service wired without peer information; [`StickyRoute`]'s members fail, are ejected, come back | |
+//! | `tracing` | the fields of spans: [`trace`]; events: a service wired without peer information; [`StickyRoute`]'s members fail, are ejected, come back | |
 //! | `tower` | the layers as methods of tower's `ServiceBuilder`: [`ProxiedServiceBuilderExt`]; with `sticky-route`, members from a `Discover`, and `Load` | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |
@@ -151,6 +151,8 @@ mod service_builder;
 mod shell;
 #[cfg(feature = "sticky-route")]
 pub mod sticky_route;
+#[cfg(feature = "tracing")]
+pub mod trace;
 pub mod trust;
 pub mod wire;
 
