@@ -29,7 +29,8 @@ use tower_proxied::errors_to_502::{ErrorsTo502Layer, MemberError};
 use tower_proxied::front::{SetForwardedLayer, SetRemoteUserLayer, Target, UpstreamLayer};
 use tower_proxied::proxy_remote_user::Preset;
 use tower_proxied::sticky_route::{
-    InFlightUpgrade, Member, Operator, Phase, RequestBody, Role, RouteCookie, StickyAdmin, StickyRoute,
+    Failover, InFlightUpgrade, Member, Operator, Phase, RequestBody, Role, RouteCookie, StickyAdmin,
+    StickyRoute,
 };
 use tower_proxied::{
     DetachedUser, ForwardedForLayer, PeerAddr, Refusal, RefusalKind, Scheme, Secret, TrustedProxies,
@@ -217,7 +218,9 @@ thread_local! {
 /// All members under one roof.
 fn balanced(config: &FrontConfig) -> Result<impl Answer + use<>, Error> {
     let mut sticky =
-        StickyRoute::builder("front").cookie(config.cookie.clone()).classify(Phase::of_hyper_util);
+        StickyRoute::builder("front").cookie(config.cookie.clone()).classify(Phase::of_hyper_util).failover(
+            Failover::default().replay(64 * 1024).retry_budget(20, 10).head_timeout(Duration::from_secs(60)),
+        );
     for member in &config.members {
         let upstream = UpstreamLayer::new(member.target.clone()).websockets();
         sticky = sticky.member(Member::new(&member.route, upstream).weight(member.weight).role(member.role));

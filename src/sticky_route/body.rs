@@ -317,7 +317,8 @@ mod tests {
         let waiting = tokio::spawn(std::future::poll_fn(move |cx| home.poll_body(cx)));
         tokio::task::yield_now().await;
         drop(body);
-        assert!(waiting.await.unwrap().is_some());
+        let body = tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await;
+        assert!(body.expect("woken").unwrap().is_some());
     }
 
     #[test]

@@ -229,24 +229,19 @@ impl<M, R: Reach<M>> Exchange<M, R> {
         if self.pinned.is_some() { Outcome::Unusable } else { self.unpinned }
     }
 
-    /// The member is called off. It may be busy alone: that ejects nobody.
-    pub(super) fn called_off(&self, failure: Failure) {
-        if let Some((entry, _)) = &self.taken {
-            self.shared.reporter.member_failed(&entry.route, self.attempts, failure);
-        }
-    }
-
-    pub(super) fn failed(&mut self, phase: Phase) {
+    pub(super) fn failed(&mut self, failure: Failure) {
         let Some((entry, attempt)) = &mut self.taken else { return };
-        self.shared.reporter.member_failed(&entry.route, self.attempts, Failure::Error(phase));
-        let failure = match phase {
-            Phase::Connect => pool::Failure::Connect,
-            Phase::Sent => pool::Failure::Sent,
+        self.shared.reporter.member_failed(&entry.route, self.attempts, failure);
+        let counted = match failure {
+            Failure::Error(Phase::Connect) => pool::Failure::Connect,
+            Failure::Error(Phase::Sent) | Failure::NoAnswerInTime => pool::Failure::Sent,
             // A member that goes in good order says so.
-            Phase::NotSent => return,
+            Failure::Error(Phase::NotSent) => return,
+            // It may be busy alone.
+            Failure::NotReadyInTime | Failure::Status(_) => return,
         };
         if !entry.settings.is_never_ejected
-            && attempt.failed(failure, self.shared.now(), &self.shared.failover.ejection)
+            && attempt.failed(counted, self.shared.now(), &self.shared.failover.ejection)
         {
             self.shared.changed(&entry.route, Change::Ejected);
         }
@@ -264,8 +259,9 @@ impl<M, R: Reach<M>> Exchange<M, R> {
                 .failed(pool::Failure::Response, shared.now(), &shared.failover.ejection)
                 .then_some(Change::Ejected)
         } else {
-            (!is_refusal(response) && attempt.succeeded(shared.now(), &shared.failover.ejection))
-                .then_some(Change::Recovered)
+            let ejection = &shared.failover.ejection;
+            let now = if attempt.is_timeless(ejection) { 0 } else { shared.now() };
+            (!is_refusal(response) && attempt.succeeded(now, ejection)).then_some(Change::Recovered)
         };
         if let Some(change) = change {
             shared.changed(&entry.route, change);

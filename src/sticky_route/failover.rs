@@ -48,20 +48,20 @@ use crate::wire::list::only_line;
 /// use std::time::Duration;
 ///
 /// use http::{Request, Response};
-/// use http_body_util::BodyExt;
+/// use http_body_util::{BodyExt, Full};
 /// use tower::{ServiceExt, service_fn};
 /// use tower_proxied::sticky_route::{Decision, Failover, Member, RequestBody, RouteCookie, StickyRoute};
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // http-1 reads all of it, and dies then.
 /// let member = |route: &'static str| {
 ///     let service = service_fn(move |request: Request<RequestBody<String>>| async move {
 ///         let text = request.into_body().collect().await.expect("a String").to_bytes();
-///         if route == "http-1" { Err(std::io::Error::other("reset")) } else { Ok(Response::new(text)) }
+///         if route == "http-1" { Err(std::io::Error::other("reset")) } else { Ok(Response::new(Full::new(text))) }
 ///     });
 ///     Member::new(route, service)
 /// };
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let failover = Failover::default()
 ///     .replay(64 * 1024)
 ///     .retry_budget(20, 10)

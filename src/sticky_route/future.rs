@@ -110,7 +110,7 @@ where
                         Poll::Pending => {
                             ready!(this.timer.poll(exchange.shared.failover.acquire_timeout, cx));
                             this.timer.stop();
-                            exchange.called_off(Failure::NotReadyInTime);
+                            exchange.failed(Failure::NotReadyInTime);
                             let next = exchange.next(Phase::Connect);
                             let request = request.take();
                             this.stage.set(match next {
@@ -138,7 +138,7 @@ where
                             Stage::Calling { future: service.call(Request::from_parts(head, body)) }
                         }
                         Some(error) => {
-                            exchange.failed(Phase::Connect);
+                            exchange.failed(Failure::Error(Phase::Connect));
                             match exchange.next(Phase::Connect) {
                                 Some(service) => Stage::Readying { service, request: Some(request) },
                                 None => Stage::Failed { failure: Some(Failed::Error(error, Phase::Connect)) },
@@ -169,13 +169,13 @@ where
                         Poll::Ready(Err(error)) => {
                             let classify = exchange.shared.classify;
                             let phase = classify.map_or(Phase::Sent, |classify| classify(&error));
-                            exchange.failed(phase);
+                            exchange.failed(Failure::Error(phase));
                             Failed::Error(error, phase)
                         }
                         Poll::Pending => {
                             let limit = exchange.shared.failover.head_timeout;
                             ready!(this.timer.poll_silence(limit, this.home.as_ref(), cx));
-                            exchange.called_off(Failure::NoAnswerInTime);
+                            exchange.failed(Failure::NoAnswerInTime);
                             Failed::HeadTimeout
                         }
                     };

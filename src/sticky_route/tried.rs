@@ -40,14 +40,14 @@ use super::pool::Route;
 ///     }
 /// }
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let member = |route: &'static str| {
 ///     let service = service_fn(move |_: Request<RequestBody<String>>| async move {
 ///         if route == "http-1" { Err(std::io::Error::other("reset")) } else { Ok(Response::new(String::new())) }
 ///     });
 ///     Member::new(route, service)
 /// };
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let sticky = StickyRoute::builder("shop")
 ///     .member(member("http-1"))
 ///     .member(member("http-2"))
