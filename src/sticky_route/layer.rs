@@ -81,6 +81,23 @@ impl<L, C> Layer<C> for StickyRouteLayer<L> {
     }
 }
 
+impl<L, C> StickyRoute<L, Through<C>> {
+    /// The client that the members share.
+    pub fn get_ref(&self) -> &C {
+        &self.reach.0
+    }
+
+    /// The client that the members share: this service's own clone of it.
+    pub fn get_mut(&mut self) -> &mut C {
+        &mut self.reach.0
+    }
+
+    /// The client that the members share, without the pool.
+    pub fn into_inner(self) -> C {
+        self.reach.0
+    }
+}
+
 impl<L> Clone for StickyRouteLayer<L> {
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone() }
