@@ -180,6 +180,7 @@ mod tests {
         for (target, url) in [
             ("/a//b?token=secret", "https://www.example.org/webapps/a//b"),
             ("/", "https://www.example.org/webapps/"),
+            ("http://app?token=secret", "https://www.example.org/webapps/"),
             ("*", "https://www.example.org/webapps"),
         ] {
             assert_eq!(full(&public, &parts(target).uri, None), url, "{target}");
