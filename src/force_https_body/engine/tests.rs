@@ -597,3 +597,13 @@ fn what_is_not_found() {
     let page = "<svg:svg><svg:image href='http://h/'/></svg:svg>";
     assert_eq!(in_pieces(Upgrader::xhtml(UpgradePolicy::new()), [page.as_bytes()], 0), page.as_bytes());
 }
+
+#[test]
+fn a_comma_inside_the_url_of_a_candidate_does_not_end_it() {
+    for url in ["http://a,b", "http:///a,b", "http://a,bcd"] {
+        let page = format!("<img srcset=\"{url} (, http://h.example/ )\">");
+        assert_eq!(upgrade(&page), page);
+    }
+    let ends = "<img srcset=\"http://a, http://h.example/\">";
+    assert_eq!(upgrade(ends), ends.replace("http:", "https:"));
+}
