@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Any path under the prefix answers in JSON what the application saw; `/` says the same to people, with the
-//! reasons. `/page`, `/redirect?to=…`, `/cookie?path=…`, `/login` and `/stream` are there to try.
+//! reasons. `/page`, `/redirect?to=…`, `/cookie?path=…`, `/login`, `/stream`, `/upload` and the WebSocket `/socket` are
+//! there to try.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use tower::Layer;
 use tower_proxied::forced_host::AllowedHosts;
 use tower_proxied::forwarded_for::{Claims, Front, Written};
 use tower_proxied::proxy_remote_user::Encoding;
-use tower_proxied::{PathPrefix, PeerAddr, PublicUrl, Scheme, Secret, TrustedProxies};
+use tower_proxied::{ForceHttpsBodyLayer, PathPrefix, PeerAddr, PublicUrl, Scheme, Secret, TrustedProxies};
 
 use self::serve::{Error, Listener, bind, interrupted};
 
@@ -71,6 +72,9 @@ struct Flags {
     /// A secret that the proxy must send for its user to be believed.
     #[arg(long, value_name = "NAME=VALUE")]
     secret_header: Option<String>,
+    /// Leave `http:` references in https pages, to see what a browser makes of them.
+    #[arg(long)]
+    leave_bodies: bool,
     /// Serve https, with a certificate signed by itself.
     #[arg(long)]
     tls: bool,
@@ -119,6 +123,10 @@ async fn run(flags: Flags) -> Result<(), Error> {
         secret: flags.secret_header.as_deref().map(secret_header).transpose()?,
         session_cookie: flags.session_cookie,
         listener_scheme: if flags.tls { Scheme::Https } else { Scheme::Http },
+        force_https_body: match flags.leave_bodies {
+            true => ForceHttpsBodyLayer::disabled(),
+            false => ForceHttpsBodyLayer::new(),
+        },
     })?;
     let socket = bind(flags.listen).await?;
     let address = socket.local_addr()?;

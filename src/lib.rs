@@ -118,13 +118,13 @@
 //! | `front` | [`SetForwarded`], [`SetRemoteUser`], [`Upstream`] | |
 //! | `client` | tells a failed connect of hyper-util's client from a failed exchange | |
 //! | `client-http2` | the same over HTTP/2, where servers refuse streams | |
-//! | `axum` | extractors, and `Connected` for [`PeerAddr`] | |
+//! | `axum` | extractors, [`ClientIp`] among them, and `Connected` for [`PeerAddr`] | |
 //! | `tonic`, `tonic-tls` | the peer of tonic's servers, the latter over TLS; tells a failed connect of tonic's `Channel` from a failed exchange | |
 //! | `reload` | [`SharedProxies`](trust::SharedProxies), replaced while requests are served | |
 //! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`], [`BehindProxyConfig`] in configuration files | |
 //! | `idn` | host names in Unicode in the configuration | |
-//! | `tracing` | events: a service wired without peer information; [`StickyRoute`]'s members fail, are ejected, come back | |
-//! | `tower` | [`StickyRoute`]: members from a `Discover` of tower, and its `Load` | |
+//! | `tracing` | the fields of spans: [`trace`]; events: a service wired without peer information; [`StickyRoute`]'s members fail, are ejected, come back | |
+//! | `tower` | the layers as methods of tower's `ServiceBuilder`: [`ProxiedServiceBuilderExt`]; with `sticky-route`, members from a `Discover`, and `Load` | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |
 //!
@@ -168,9 +168,13 @@ mod refusal;
 pub mod script_name_prefix;
 #[cfg(feature = "serde")]
 mod serde;
+#[cfg(feature = "tower")]
+mod service_builder;
 mod shell;
 #[cfg(feature = "sticky-route")]
 pub mod sticky_route;
+#[cfg(feature = "tracing")]
+pub mod trace;
 pub mod trust;
 pub mod wire;
 
@@ -179,6 +183,8 @@ pub mod wire;
 pub use crate::behind_proxy::{BehindProxy, BehindProxyConfig, BehindProxyLayer};
 #[doc(inline)]
 pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
+#[cfg(feature = "axum")]
+pub use crate::extract::ClientIp;
 #[cfg(feature = "force-https-body")]
 #[doc(inline)]
 pub use crate::force_https_body::{ForceHttpsBody, ForceHttpsBodyLayer};
@@ -198,6 +204,8 @@ pub use crate::proxy_remote_user::{
 pub use crate::refusal::{Refusal, RefusalKind};
 #[doc(inline)]
 pub use crate::script_name_prefix::{ScriptName, ScriptNamePrefix, ScriptNamePrefixLayer};
+#[cfg(feature = "tower")]
+pub use crate::service_builder::ProxiedServiceBuilderExt;
 #[cfg(feature = "sticky-route")]
 #[doc(inline)]
 pub use crate::sticky_route::{RouteSuffix, RouteSuffixLayer, StickyRoute};

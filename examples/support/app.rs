@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{Query, Request, State};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get, post};
 use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -48,6 +49,8 @@ pub(crate) struct AppConfig {
     /// The cookie of the session; Apache's `stickysession=` wants the route in it.
     pub(crate) session_cookie: String,
     pub(crate) listener_scheme: Scheme,
+    /// What keeps mixed content off https pages.
+    pub(crate) force_https_body: ForceHttpsBodyLayer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -104,6 +107,8 @@ pub(crate) fn app(config: AppConfig) -> Result<Router, Error> {
         .route("/cookie", get(cookie))
         .route("/login", get(login).post(login))
         .route("/stream", get(stream))
+        .route("/upload", post(upload))
+        .route("/socket", any(socket))
         .fallback(what_the_app_saw)
         .with_state(state);
 
@@ -118,7 +123,7 @@ pub(crate) fn app(config: AppConfig) -> Result<Router, Error> {
         .layer(forced_host)
         .layer(script_name)
         .layer(route_suffix)
-        .layer(ForceHttpsBodyLayer::new())
+        .layer(config.force_https_body)
         .into_inner();
     // From outside of the router, since ScriptNamePrefix changes the path that routes are found by.
     Ok(Router::new().fallback_service(stack.layer(router)))
@@ -319,4 +324,26 @@ async fn stream() -> Response {
     ];
     let pieces = tokio_stream::iter(pieces.map(Ok::<_, Infallible>)).throttle(Duration::from_millis(250));
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], Body::from_stream(pieces)).into_response()
+}
+
+/// Counts what comes, and keeps nothing of it.
+async fn upload(request: Request) -> Result<String, StatusCode> {
+    let mut pieces = request.into_body().into_data_stream();
+    let mut bytes = 0;
+    while let Some(piece) = pieces.next().await {
+        bytes += piece.map_err(|_| StatusCode::BAD_REQUEST)?.len();
+    }
+    Ok(format!("{bytes} bytes\n"))
+}
+
+/// A WebSocket that sends back what it gets.
+async fn socket(upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(async |mut socket| {
+        while let Some(Ok(message)) = socket.recv().await {
+            if matches!(message, Message::Text(_) | Message::Binary(_)) && socket.send(message).await.is_err()
+            {
+                return;
+            }
+        }
+    })
 }

@@ -15,7 +15,7 @@ use tower_proxied::forwarded_for::{Claims, Written};
 use tower_proxied::front::Target;
 use tower_proxied::proxy_remote_user::Encoding;
 use tower_proxied::sticky_route::RouteCookie;
-use tower_proxied::{PathPrefix, PeerAddr, Scheme, Secret, TrustedProxies};
+use tower_proxied::{ForceHttpsBodyLayer, PathPrefix, PeerAddr, Scheme, Secret, TrustedProxies};
 
 use crate::app::{self, AppConfig, PrefixMode, Public};
 use crate::front::{self, FrontConfig, FrontMember};
@@ -174,6 +174,7 @@ async fn start_app(route: &'static str, at: SocketAddr) -> Result<Running, Error
         secret: Some(secret()?),
         session_cookie: "sessionid".to_owned(),
         listener_scheme: Scheme::Http,
+        force_https_body: ForceHttpsBodyLayer::new(),
     })?;
     let listener = Listener::http(bind(at).await?);
     Ok(Running::start(listener.address()?, move |stopped| async move {
