@@ -7,12 +7,18 @@
 //! Without `REAL_PEERS=require` a test is skipped where a server is not installed. `REAL_PEERS_WRITE=1` writes
 //! docs/real_peers.md anew.
 
+#[path = "real_peers/balancing.rs"]
+mod balancing;
 #[path = "real_peers/client.rs"]
 mod client;
+#[path = "real_peers/django.rs"]
+mod django;
 #[path = "real_peers/fixture.rs"]
 mod fixture;
 #[path = "real_peers/fronts.rs"]
 mod fronts;
+#[path = "real_peers/grpc.rs"]
+mod grpc;
 #[path = "real_peers/scenarios.rs"]
 mod scenarios;
 #[path = "real_peers/table.rs"]
