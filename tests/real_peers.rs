@@ -9,6 +9,10 @@
 
 #[path = "real_peers/balancing.rs"]
 mod balancing;
+#[path = "real_peers/browser.rs"]
+mod browser;
+#[path = "real_peers/chromium.rs"]
+mod chromium;
 #[path = "real_peers/client.rs"]
 mod client;
 #[path = "real_peers/django.rs"]
@@ -21,8 +25,12 @@ mod fronts;
 mod grpc;
 #[path = "real_peers/scenarios.rs"]
 mod scenarios;
+#[path = "../examples/support/serve.rs"]
+mod serve;
 #[path = "real_peers/table.rs"]
 mod table;
+#[path = "../examples/support/tls.rs"]
+mod tls;
 
 /// Runs what the tests of this file do one after the other.
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -71,9 +71,14 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("{} stays: {error}", self.0.display());
+        // The last of a browser's processes may still write while it ends.
+        for _ in 0..50 {
+            if fs::remove_dir_all(&self.0).is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
         }
+        eprintln!("{} stays", self.0.display());
     }
 }
 
