@@ -256,6 +256,7 @@ async fn page_for_people(State(app): State<Arc<App>>, request: Request) -> Html<
          <h2>Try</h2><ul>{try_it}</ul>\
          <form action=\"{prefix}/redirect\"><label>Redirect to <input name=to value=\"/next\"></label> <button>Go</button></form>\
          <form action=\"{prefix}/cookie\"><label>Cookie for path <input name=path value=\"/\"></label> <button>Set</button></form>\
+         <form method=post action=\"{prefix}/login\"><button>Log in</button></form>\
          </html>\n",
         route = escape(&app.route),
         line = escape(&received.line),

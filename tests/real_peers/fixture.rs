@@ -71,9 +71,14 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("{} stays: {error}", self.0.display());
+        // The last of a browser's processes may still write while it ends.
+        for _ in 0..50 {
+            if fs::remove_dir_all(&self.0).is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
         }
+        eprintln!("{} stays", self.0.display());
     }
 }
 
@@ -229,13 +234,14 @@ impl Member {
         let mut command = example("app_server");
         command.args(["--listen", &self.address.to_string(), "--route", &self.route]).args(&self.flags);
         let mut running = Running::start(&mut command, self.directory.path().join("log"));
-        self.address = running.until(|running| address_in(&running.said())).unwrap();
+        self.address = running.until(|running| address_after("http://", &running.said())).unwrap();
         self.running = Some(running);
     }
 }
 
-/// The address in the first line that an example says.
-pub(crate) fn address_in(said: &str) -> Option<SocketAddr> {
-    let (line, _) = said.split_once('\n')?;
-    line.split("//").nth(1)?.split(['/', ' ']).next()?.parse().ok()
+/// The address that a server says behind this text, once the line is whole.
+pub(crate) fn address_after(text: &str, said: &str) -> Option<SocketAddr> {
+    let (_, rest) = said.split_once(text)?;
+    let (line, _) = rest.split_once('\n')?;
+    line.split(['/', ' ']).next()?.parse().ok()
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::client::To;
 use crate::fixture::{Directory, Member, Running, find, free_address, with_retries};
 
-const SECRET: &str = "correct-horse-battery-staple";
+pub(crate) const SECRET: &str = "correct-horse-battery-staple";
 
 /// `htpasswd` and `mkpasswd` of `wonderland`.
 const PASSWORDS: &str = "alice:$apr1$peers$UstKlsoYe9kpDXotDV2m.1\n";
@@ -102,7 +102,9 @@ impl Front {
         let members = [Member::start("http-1", &keeps), Member::start("http-2", &keeps)];
         let wiki = Member::start("wiki", &strips);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        let (http, https, running, directory) = with_retries(|| run(server, &file, &members, &wiki));
+        let [http_1, http_2] = members.each_ref().map(Member::address);
+        let Started { http, https, running, directory } =
+            with_retries(|| run(server, &file, [http_1, http_2, wiki.address()], true));
         Self { http, https, members, _wiki: wiki, _running: running, _directory: directory }
     }
 
@@ -119,9 +121,25 @@ impl Front {
     }
 }
 
-type Started = (SocketAddr, SocketAddr, Running, Directory);
+/// A server before others that are started elsewhere.
+pub(crate) struct Started {
+    pub(crate) http: SocketAddr,
+    https: SocketAddr,
+    running: Running,
+    directory: Directory,
+}
 
-fn run(server: Server, file: &Path, members: &[Member; 2], wiki: &Member) -> Result<Started, String> {
+impl Started {
+    /// With this file of the project, which speaks no TLS.
+    pub(crate) fn plain(server: Server, file: &str, members: [SocketAddr; 2]) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let [http_1, http_2] = members;
+        with_retries(|| run(server, &file, [http_1, http_2, http_1], false))
+    }
+}
+
+fn run(server: Server, file: &Path, members: [SocketAddr; 3], has_tls: bool) -> Result<Started, String> {
+    let [http_1, http_2, wiki] = members;
     let directory = Directory::new();
     let signed = rcgen::generate_simple_self_signed(vec![String::from("www.example.com")]).unwrap();
     let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
@@ -129,9 +147,9 @@ fn run(server: Server, file: &Path, members: &[Member; 2], wiki: &Member) -> Res
     let variables = [
         ("HTTP_LISTEN", http.to_string()),
         ("HTTPS_LISTEN", https.to_string()),
-        ("HTTP_1", members[0].address().to_string()),
-        ("HTTP_2", members[1].address().to_string()),
-        ("WIKI", wiki.address().to_string()),
+        ("HTTP_1", http_1.to_string()),
+        ("HTTP_2", http_2.to_string()),
+        ("WIKI", wiki.to_string()),
         ("CERTIFICATE", directory.write("certificate.pem", &certificate)),
         ("KEY", directory.write("key.pem", &key)),
         ("CERTIFICATE_AND_KEY", directory.write("both.pem", &format!("{certificate}{key}"))),
@@ -148,16 +166,16 @@ fn run(server: Server, file: &Path, members: &[Member; 2], wiki: &Member) -> Res
     let mut command = server.command(&configuration, directory.path());
     command.envs(variables);
     let mut running = Running::start(&mut command, directory.path().join("log"));
-    let ready = running.until_listening(&[http, https]);
+    let ready = running.until_listening(&[http, https][..if has_tls { 2 } else { 1 }]);
     ready.map_err(|error| {
         let log = fs::read_to_string(directory.path().join("error.log")).unwrap_or_default();
         format!("{}: {error}{log}", server.program())
     })?;
-    Ok((http, https, running, directory))
+    Ok(Started { http, https, running, directory })
 }
 
 /// As `envsubst` does it: nginx reads no variables of the environment.
-pub(crate) fn filled_in(file: &Path, variables: &[(&str, String)]) -> String {
+fn filled_in(file: &Path, variables: &[(&str, String)]) -> String {
     let text = fs::read_to_string(file).unwrap();
     variables.iter().fold(text, |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
 }
