@@ -5,3 +5,6 @@ pub mod django {}
 
 #[doc = include_str!("../docs/apache.md")]
 pub mod apache {}
+
+#[doc = include_str!("../docs/real_peers.md")]
+pub mod real_peers {}
