@@ -72,3 +72,6 @@ pub mod apache {}
 
 #[doc = include_str!("../docs/attacks.md")]
 pub mod attacks {}
+
+#[doc = include_str!("../docs/real_peers.md")]
+pub mod real_peers {}

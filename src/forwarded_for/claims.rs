@@ -164,7 +164,8 @@ fn read_value<T>(value: Option<Value<'_>>, parse: impl Fn(&[u8]) -> Option<T>) -
 
 /// The front end whose usual recipe writes the claims.
 ///
-/// Those of Apache httpd (2.4.71), nginx (1.22.1) and HAProxy (2.6.12) were read off the servers. Those of the others stand in
+/// Those of Apache httpd (2.4.71), nginx (1.22.1) and HAProxy (2.6.12) are tested with these servers; the whole configurations
+/// stand in `examples/conf`, and what comes of them in [the guide](crate::guide::real_peers). Those of the others stand in
 /// their manuals, and were **not tested** against them. Each writes `X-Forwarded-For` too, but for what is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -16,6 +16,7 @@ use tower::service_fn;
 use crate::block_on;
 use crate::chromium::Chromium;
 use crate::fixture::{Directory, Member, Running, address_after, are_installed, example};
+use crate::fronts::{Front, Recipe, Server};
 use crate::serve::{self, Listener, bind};
 use crate::tls::SelfSigned;
 
@@ -168,13 +169,32 @@ fn a_browser_finds_no_mixed_content_with_the_layer_and_some_without() {
 #[test]
 #[ignore = "needs chromium"]
 fn links_redirects_cookies_and_forms_work_below_the_prefix() {
-    if !are_installed(&["chromium"]) {
-        return;
+    if are_installed(&["chromium"]) {
+        let site = Site::start(&[]);
+        walk(site.browser(), "front_end");
     }
-    let site = Site::start(&[]);
-    let mut browser = site.browser();
+}
+
+#[test]
+#[ignore = "needs chromium, apache2, nginx and haproxy"]
+fn and_behind_other_front_ends_too() {
+    if are_installed(&["chromium", "apache2", "nginx", "haproxy"]) {
+        for server in Server::ALL {
+            let front = Front::start(server, Recipe::Recommended);
+            walk(Chromium::start(&[("www.example.com", front.https)]), server.program());
+        }
+    }
+}
+
+/// By clicking, over HTTP/2.
+fn walk(mut browser: Chromium, front: &str) {
     let home = format!("{ORIGIN}/webapps/");
     browser.open(&home);
+    let protocols: BTreeSet<_> = browser
+        .events("Network.responseReceived")
+        .filter_map(|params| params["response"]["protocol"].as_str())
+        .collect();
+    assert_eq!(protocols, BTreeSet::from(["h2"]), "{front}");
     let click = |what: &str| format!("document.querySelector('{what}').click()");
     let told = |browser: &mut Chromium| -> Value {
         let text = browser.evaluate("document.body.innerText");
@@ -193,8 +213,8 @@ fn links_redirects_cookies_and_forms_work_below_the_prefix() {
     browser.open(&home);
     browser.follow(&click(r#"form[action$="/cookie"] button"#));
     assert_eq!(browser.evaluate("document.cookie"), "flavour=vanilla");
-    browser.open(&format!("{ORIGIN}/elsewhere"));
-    assert_eq!(browser.evaluate("document.cookie"), "", "the cookie is that of /webapps");
+    assert_eq!(browser.cookies(&home), ["flavour"]);
+    assert!(browser.cookies(&format!("{ORIGIN}/elsewhere")).is_empty());
 
     let mut routes = BTreeSet::new();
     for _ in 0..2 {
@@ -213,5 +233,5 @@ fn links_redirects_cookies_and_forms_work_below_the_prefix() {
         }
         routes.insert(route);
     }
-    println!("a browser's sessions stay on {routes:?}");
+    println!("a browser's sessions behind {front} stay on {routes:?}");
 }

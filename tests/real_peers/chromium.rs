@@ -94,6 +94,14 @@ impl Chromium {
         answer["result"]["value"].clone()
     }
 
+    /// The names of the cookies that go to a URL.
+    pub(crate) fn cookies(&mut self, url: &str) -> Vec<String> {
+        let answer = self.call("Network.getCookies", json!({"urls": [url]}));
+        let names =
+            answer["cookies"].as_array().unwrap().iter().map(|cookie| cookie["name"].as_str().unwrap());
+        names.map(str::to_owned).collect()
+    }
+
     /// The events of this name since the page was opened.
     pub(crate) fn events<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Value> {
         self.events.iter().filter(move |event| event["method"] == name).map(|event| &event["params"])

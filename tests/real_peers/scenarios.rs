@@ -73,6 +73,12 @@ pub(crate) async fn all(front: &mut Front) -> Vec<(&'static str, String)> {
         ("user, open path, forged `Remote-User`", open_user(&[("remote-user", "admin")]).await),
         ("user, open path, forged `Remote_User`", open_user(&[("remote_user", "admin")]).await),
         ("user, open path, unchecked password", open_user(&[ADMIN]).await),
+        ("user, no password, `%70rivate`, forged `Remote-User`", {
+            told(&get(http, "/webapps/%70rivate/x", &[("remote-user", "admin")]).await, "user")
+        }),
+        ("user, no password, `//private`, forged `Remote-User`", {
+            told(&get(http, "/webapps//private/x", &[("remote-user", "admin")]).await, "user")
+        }),
         ("user, no password", told(&get(http, "/webapps/private/x", &[]).await, "user")),
         ("user, wrong password", told(&get(http, "/webapps/private/x", &[ADMIN]).await, "user")),
         ("user, password", user(&[]).await),

@@ -56,9 +56,10 @@ const UNDECLARED: Outcome =
     But("http", "No scheme is declared to the application, which then knows its own socket's alone.");
 const UNPROVEN: Outcome = But("nobody", "Nothing proves the user to the application.");
 const NO_ROUTE: Outcome = But("both members", "The recipe does not look at the route in the cookie.");
+const PASSES_BY: &str = "HAProxy compares the path as it was sent, and asks for no password.";
 const CLIENT_REMOVES: &str = "httpd removes its own field where the client names it in `Connection`.";
 
-const EXPECTED: [Expected; 37] = [
+const EXPECTED: [Expected; 39] = [
     same("client address", "127.0.0.2"),
     same("client address, forged `X-Forwarded-For`", "127.0.0.2"),
     same("client address, two forged lines", "127.0.0.2"),
@@ -82,6 +83,16 @@ const EXPECTED: [Expected; 37] = [
     same("user, open path, forged `Remote-User`", "nobody"),
     same("user, open path, forged `Remote_User`", "nobody"),
     same("user, open path, unchecked password", "nobody"),
+    row(
+        "user, no password, `%70rivate`, forged `Remote-User`",
+        All("401"),
+        Each(["401", "401", "nobody"], PASSES_BY),
+    ),
+    row(
+        "user, no password, `//private`, forged `Remote-User`",
+        All("401"),
+        Each(["401", "401", "nobody"], PASSES_BY),
+    ),
     same("user, no password", "401"),
     same("user, wrong password", "401"),
     row("user, password", All("alice"), UNPROVEN),
