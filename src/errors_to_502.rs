@@ -51,6 +51,7 @@ use tower_service::Service;
 
 pub use crate::body::ResponseBody;
 use crate::refusal::{Caller, Refusal, RefusalKind};
+use crate::shell::accessors;
 
 /// Layer of [`ErrorsTo502`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,17 +86,9 @@ impl<S> ErrorsTo502<S> {
     pub fn new(inner: S) -> Self {
         Self { inner, never_ready: None }
     }
-
-    /// The service within.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service within.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
 }
+
+accessors! { ErrorsTo502 }
 
 /// The clone of a service that failed to become ready may become so.
 impl<S: Clone> Clone for ErrorsTo502<S> {

@@ -2,6 +2,7 @@
 //! `into_make_service_with_connect_info::<PeerAddr>()`.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 
 use axum::extract::connect_info::Connected;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -55,6 +56,66 @@ extract_optional! {
     Proxied;
     PublicUrl;
     ScriptName;
+}
+
+/// The client's address, as [`ForwardedFor`](crate::ForwardedFor) found it: [`Proxied::client`] for those who need
+/// nothing else of it.
+///
+/// As an extractor of axum it wants a client: a request without one is refused with 400, and says in its [`Refusal`]
+/// why there is none. `Option<ClientIp>` takes such requests, too. Without the layer both answer 500 with a text that
+/// names it.
+///
+/// It needs the feature `axum`.
+///
+/// # Example
+///
+/// ```
+/// use axum::{Router, body::Body, routing::get};
+/// use http::Request;
+/// use tower::ServiceExt;
+/// use tower_proxied::{ClientIp, ForwardedForLayer, PeerAddr, TrustedProxies};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let app = Router::new()
+///     .route("/", get(|ClientIp(client): ClientIp| async move { client.to_string() }))
+///     .layer(ForwardedForLayer::x_forwarded_for(TrustedProxies::parse(["10.0.0.0/8"])?))
+///     .layer(PeerAddr::layer(PeerAddr::Tcp(([10, 0, 0, 5], 4711).into())));
+/// let ask = async |clients: &str| {
+///     let request = Request::get("/").header("x-forwarded-for", clients).body(Body::empty());
+///     app.clone().oneshot(request.expect("a request")).await
+/// };
+/// let response = ask("6.6.6.6, 192.0.2.7").await?;
+/// assert_eq!(axum::body::to_bytes(response.into_body(), 1024).await?, "192.0.2.7");
+/// assert_eq!(ask("unknown").await?.status(), 400, "the proxy hides the client");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientIp(pub IpAddr);
+
+/// 500 without the layer; 400 where it found no client.
+impl<S: Send + Sync> FromRequestParts<S> for ClientIp {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, Refusal> {
+        let proxied = proxied(parts)?;
+        let why = || proxied.outcome().refusal().unwrap_or(RefusalKind::ClientMissing);
+        proxied.client().map(Self).ok_or_else(|| why().into())
+    }
+}
+
+/// 500 without the layer: `None` is a request without a client, for certain.
+impl<S: Send + Sync> OptionalFromRequestParts<S> for ClientIp {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Option<Self>, Refusal> {
+        Ok(proxied(parts)?.client().map(Self))
+    }
+}
+
+fn proxied(parts: &request::Parts) -> Result<&Proxied, RefusalKind> {
+    parts.extensions.get().ok_or(RefusalKind::ProxiedMissing)
 }
 
 /// 500 without the layer; 401 for nobody, as of a layer that is `required()`.

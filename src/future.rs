@@ -10,6 +10,12 @@ use crate::body::ResponseBody;
 use crate::refusal::{Caller, Refusal};
 
 /// What a unit still owes the response once the inner service has answered. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "the inner service's response body `{R}` is not a `Body<Data = Bytes>`",
+    label = "a layer in here reads the response body, and needs its data as `bytes::Bytes`",
+    note = "axum's, hyper's and tonic's bodies have it; make any other one such: `http_body_util::BodyExt::map_frame`, or `http_body_util::Full` for one that is whole",
+    note = "it is `ForceHttpsBody` that reads it, also within `BehindProxy`"
+)]
 pub trait Owed<R>: sealed::Sealed {
     /// The inner body, or a wrapper around it.
     type Body;

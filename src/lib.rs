@@ -16,6 +16,7 @@
 //!
 //! | layer | leaves in the extensions | question that it answers |
 //! |---|---|---|
+//! | [`BehindProxy`] | those of the next five | All of the application side, in the one right order. |
 //! | [`ForwardedFor`] | [`Proxied`] | Who is the client? Which scheme, host, port and prefix do the proxies attest? |
 //! | [`ProxyRemoteUser`] | [`Identity`] | Who is logged in, as the proxy says? |
 //! | [`RequireGroup`](proxy_remote_user::RequireGroup) | | Only users of some groups come in. |
@@ -25,6 +26,7 @@
 //! | [`RouteSuffix`] | | The route in the session's cookie, as Apache httpd wants it. |
 //! | [`SetForwarded`], [`SetRemoteUser`], [`Upstream`] | | The front end's writers. |
 //! | [`StickyRoute`] | [`Decision`](sticky_route::Decision) in the response | Balancing with sticky sessions. |
+//! | [`StickyAdmin`](sticky_route::StickyAdmin) | | A page where operators drain members and bring them back. |
 //! | [`ErrorsTo502`] | | Errors of an upstream as responses. |
 //!
 //! # Whom is believed
@@ -36,32 +38,50 @@
 //! ([`Claims`](forwarded_for::Claims)), and where a client can have a declared field removed, the request is
 //! refused, never downgraded.
 //!
+//! # Start
+//!
+//! In axum; [`guide::start`] has the same for tonic and hyper:
+//!
+//! ```toml
+#![doc = include_str!("../docs/start/axum.toml")]
+//! ```
+//!
+//! ```no_run
+#![doc = include_str!("../docs/start/axum.rs")]
+//! ```
+//!
+//! [`guide::how_do_i`] answers what comes next: logs, rate limits, mails, several sites, users of oauth2-proxy, gRPC.
+//!
 //! # Order
 //!
-//! Outermost first: [`ForwardedFor`] (the only one that reads forwarding headers), [`ProxyRemoteUser`] (so that nothing
-//! further in sees an identity header), [`ForcedHost`] (wants the attested host and scheme), [`ScriptNamePrefix`]
-//! (completes the public URL; a 404 without a body is axum's own, of a router that this layer stands inside of),
-//! [`ForceHttpsBody`] (wants scheme and own host). A layer that needs another's
+//! [`BehindProxyLayer`] is the whole application side in one layer, and its [page](behind_proxy) says why each unit stands
+//! where it does. Who stacks layers by hand keeps that order, outermost first: [`ForwardedFor`] (the only one that reads
+//! forwarding headers), [`ProxyRemoteUser`] (so that nothing further in sees an identity header), [`ForcedHost`] (wants the
+//! attested host and scheme), [`ScriptNamePrefix`] (completes the public URL; a 404 without a body is axum's own, of a router
+//! that this layer stands inside of), [`ForceHttpsBody`] (wants scheme and own host). A layer that needs another's
 //! extension and finds none answers 500 and names it.
 //!
-//! axum's `Router::layer` runs after routing. A layer that changes the path must stand outside of the router:
+//! axum's `Router::layer` runs after routing. A layer that changes the path must stand outside of the router that routes,
+//! around one whose fallback it is:
 //!
 //! ```
 //! use axum::{Router, routing::get};
 //! use http::{Request, header};
-//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower::ServiceExt;
+//! use tower_proxied::forwarded_for::Front;
 //! use tower_proxied::{
-//!     ForcedHostLayer, ForwardedForLayer, PathPrefix, PeerAddr, PublicUrl, ScriptNamePrefixLayer, TrustedProxies,
+//!     BehindProxyLayer, ForcedHostLayer, ForwardedForLayer, PathPrefix, PeerAddr, PublicUrl, ScriptNamePrefixLayer,
+//!     TrustedProxies,
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let router = Router::new().route("/", get(|url: PublicUrl| async move { url.to_string() }));
-//! let stack = ServiceBuilder::new()
-//!     .layer(ForwardedForLayer::x_forwarded_for(TrustedProxies::loopback()))
-//!     .layer(ForcedHostLayer::fixed(PublicUrl::parse("https://www.example.org")?))
-//!     .layer(ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps")));
-//! let app = Router::new().fallback_service(stack.service(router));
+//! let behind_proxy =
+//!     BehindProxyLayer::new(ForwardedForLayer::x_forwarded_for(TrustedProxies::loopback()).front(Front::Nginx))
+//!         .forced_host(ForcedHostLayer::fixed(PublicUrl::parse("https://www.example.org")?))
+//!         .script_name_prefix(ScriptNamePrefixLayer::proxy_keeps(PathPrefix::from_static("/webapps")));
+//! let app = Router::new().fallback_service(router).layer(behind_proxy);
 //! // axum::serve(listener, app.into_make_service_with_connect_info::<PeerAddr>()).await?;
 //!
 //! let mut request = Request::get("/webapps/").header(header::HOST, "app").body(axum::body::Body::empty())?;
@@ -84,25 +104,27 @@
 //! middleware does. That matters only where one service value is kept and shared by hand over a
 //! `ConcurrencyLimit`.
 //!
-//! Coming from elsewhere? The [`guide`] says what Django's settings and Apache's directives are here.
+//! Coming from elsewhere? The [`guide`] says what axum-extra's `Host` and `Scheme`, axum-client-ip, Django's settings and
+//! Apache's directives are here, and [`guide::attacks`] which attacks are held off, by which test.
 //!
 //! # Features
 //!
 //! | feature | adds | default |
 //! |---|---|---|
 //! | | the four header units and [`ErrorsTo502`] | always |
-//! | `force-https-body` | [`ForceHttpsBody`] | yes |
+//! | `force-https-body` | [`ForceHttpsBody`], and [`BehindProxy`], which holds it | yes |
 //! | `sticky-route` | [`StickyRoute`], [`RouteSuffix`] | |
 //! | `admin` | [`StickyAdmin`](sticky_route::StickyAdmin): operators see and change the members of a running pool | |
 //! | `front` | [`SetForwarded`], [`SetRemoteUser`], [`Upstream`] | |
 //! | `client` | tells a failed connect of hyper-util's client from a failed exchange | |
-//! | `axum` | extractors, and `Connected` for [`PeerAddr`] | |
-//! | `tonic`, `tonic-tls` | the peer of tonic's servers | |
+//! | `client-http2` | the same over HTTP/2, where servers refuse streams | |
+//! | `axum` | extractors, [`ClientIp`] among them, and `Connected` for [`PeerAddr`] | |
+//! | `tonic`, `tonic-tls` | the peer of tonic's servers, the latter over TLS; tells a failed connect of tonic's `Channel` from a failed exchange | |
 //! | `reload` | [`SharedProxies`](trust::SharedProxies), replaced while requests are served | |
-//! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`] in configuration files | |
+//! | `serde` | [`PublicUrl`], [`PathPrefix`], [`AllowedHosts`](forced_host::AllowedHosts), [`TrustedProxies`], [`BehindProxyConfig`] in configuration files | |
 //! | `idn` | host names in Unicode in the configuration | |
-//! | `tracing` | events: a service wired without peer information; [`StickyRoute`]'s members fail, are ejected, come back | |
-//! | `tower` | [`StickyRoute`]: members from a `Discover` of tower, and its `Load` | |
+//! | `tracing` | the fields of spans: [`trace`]; events: a service wired without peer information; [`StickyRoute`]'s members fail, are ejected, come back | |
+//! | `tower` | the layers as methods of tower's `ServiceBuilder`: [`ProxiedServiceBuilderExt`]; with `sticky-route`, members from a `Discover`, and `Load` | |
 //! | `test-util` | values that only a layer can mint, for tests | |
 //! | `full` | all of these | |
 //!
@@ -146,9 +168,13 @@ mod refusal;
 pub mod script_name_prefix;
 #[cfg(feature = "serde")]
 mod serde;
+#[cfg(feature = "tower")]
+mod service_builder;
 mod shell;
 #[cfg(feature = "sticky-route")]
 pub mod sticky_route;
+#[cfg(feature = "tracing")]
+pub mod trace;
 pub mod trust;
 pub mod wire;
 
@@ -157,6 +183,8 @@ pub mod wire;
 pub use crate::behind_proxy::{BehindProxy, BehindProxyConfig, BehindProxyLayer};
 #[doc(inline)]
 pub use crate::errors_to_502::{ErrorsTo502, ErrorsTo502Layer};
+#[cfg(feature = "axum")]
+pub use crate::extract::ClientIp;
 #[cfg(feature = "force-https-body")]
 #[doc(inline)]
 pub use crate::force_https_body::{ForceHttpsBody, ForceHttpsBodyLayer};
@@ -176,6 +204,8 @@ pub use crate::proxy_remote_user::{
 pub use crate::refusal::{Refusal, RefusalKind};
 #[doc(inline)]
 pub use crate::script_name_prefix::{ScriptName, ScriptNamePrefix, ScriptNamePrefixLayer};
+#[cfg(feature = "tower")]
+pub use crate::service_builder::ProxiedServiceBuilderExt;
 #[cfg(feature = "sticky-route")]
 #[doc(inline)]
 pub use crate::sticky_route::{RouteSuffix, RouteSuffixLayer, StickyRoute};

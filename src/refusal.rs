@@ -60,16 +60,16 @@ kinds! {
         "no peer address. axum: serve with into_make_service_with_connect_info::<PeerAddr>(), feature axum. tonic: feature tonic, with TLS tonic-tls. Else: PeerAddr::layer(..) around each connection";
     /// Something needs the extension that `ForwardedFor` leaves, and it did not run.
     ProxiedMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: ForwardedForLayer must stand outside of what reads Proxied: ForceHttpsBody without secure_when(..), use_proxied(), from_proxied()";
+        "layer missing: ForwardedForLayer must stand outside of what reads Proxied: the extractors Proxied and ClientIp, ForceHttpsBody without secure_when(..), use_proxied(), from_proxied(); ServiceBuilder: name it first, axum: Router::layer wraps only what was added before it";
     /// Something needs the extension that `ForcedHost` leaves, and it did not run, or not for this path.
     PublicUrlMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: ForcedHostLayer must stand outside of what reads PublicUrl; exempt paths have none";
+        "layer missing: ForcedHostLayer must stand outside of what reads PublicUrl; exempt paths have none; ServiceBuilder: name it first, axum: Router::layer wraps only what was added before it";
     /// Something needs the extension that `ScriptNamePrefix` leaves, and it did not run, or not for this path.
     ScriptNameMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: ScriptNamePrefixLayer must stand outside of what reads ScriptName; exempt paths have none";
+        "layer missing: ScriptNamePrefixLayer must stand outside of what reads ScriptName; exempt paths have none; axum: around the Router, Router::new().fallback_service(layer.layer(router))";
     /// The trusted proxy named no client, and the policy wants one.
     ClientMissing => BAD_REQUEST, "3",
-        "client address missing: the trusted proxy sent no address list; let it write the configured header";
+        "client address missing: the trusted proxy sent no address list, let it write the configured header; a proxy on a unix socket is trusted by unix:";
     /// The trusted proxy hides the client (`unknown`, `_name`), and the policy wants it.
     ClientObscured => BAD_REQUEST, "3",
         "client address obscured: the trusted proxy hides it; let it write addresses, or allow this with on_obscured";
@@ -100,7 +100,7 @@ kinds! {
     IdentityForged => FORBIDDEN, "7", "identity headers are not accepted from this peer";
     /// Something needs the extension that `ProxyRemoteUser` leaves, and it did not run.
     IdentityMissing => INTERNAL_SERVER_ERROR, "13",
-        "layer missing: ProxyRemoteUserLayer must stand outside of what reads RemoteUser or Identity; axum: Router::layer wraps only what was added before it";
+        "layer missing: ProxyRemoteUserLayer must stand outside of what reads RemoteUser or Identity; ServiceBuilder: name it first, axum: Router::layer wraps only what was added before it";
     /// The front end knows a user whom its headers cannot carry, or its headers clash.
     IdentityUnwritable => INTERNAL_SERVER_ERROR, "13",
         "identity unwritable: the identity headers cannot carry this user, or clash; SetRemoteUserLayer says which: can_write, checked";
@@ -130,7 +130,7 @@ kinds! {
     HostNotAllowed => MISDIRECTED_REQUEST, "3",
         "host not allowed: neither AllowedHosts nor Sites have it; if the proxy changes Host, let it keep it, or say use_proxied()";
     /// The path is outside of the prefix.
-    OutsidePrefix => NOT_FOUND, "5", "not found: the path is outside of the prefix under which this application is mounted; if the proxy strips it, say proxy_strips";
+    OutsidePrefix => NOT_FOUND, "5", "not found: the path is outside of the prefix under which this application is mounted; if the proxy strips it, say proxy_strips; axum: around the Router, never Router::layer or nest";
     /// The path climbs out of the prefix.
     EscapesPrefix => BAD_REQUEST, "3", "path malformed: it climbs out of the prefix under which this application is mounted";
     /// Redirect from the bare mount point to the one with a slash.

@@ -101,6 +101,28 @@ impl ExemptPaths {
     }
 }
 
+/// Writes what a service `$Service<S>` tells of its `inner` one.
+macro_rules! accessors {
+    ($Service:ident) => {
+        impl<S> $Service<S> {
+            /// The service within.
+            pub fn get_ref(&self) -> &S {
+                &self.inner
+            }
+
+            /// The service within.
+            pub fn get_mut(&mut self) -> &mut S {
+                &mut self.inner
+            }
+
+            /// The service within, without this layer.
+            pub fn into_inner(self) -> S {
+                self.inner
+            }
+        }
+    };
+}
+
 /// Writes a layer `$Layer` and its service `$Service<S>` around the [`Unit`] `$config`.
 macro_rules! shell {
     (
@@ -158,22 +180,7 @@ macro_rules! shell {
             layer: $Layer,
         }
 
-        impl<S> $Service<S> {
-            /// The service within.
-            pub fn get_ref(&self) -> &S {
-                &self.inner
-            }
-
-            /// The service within.
-            pub fn get_mut(&mut self) -> &mut S {
-                &mut self.inner
-            }
-
-            /// The service within, without this layer.
-            pub fn into_inner(self) -> S {
-                self.inner
-            }
-        }
+        crate::shell::accessors! { $Service }
 
         impl<S, B, R> tower_service::Service<http::Request<B>> for $Service<S>
         where
@@ -199,4 +206,4 @@ macro_rules! shell {
     };
 }
 
-pub(crate) use shell;
+pub(crate) use {accessors, shell};

@@ -4,6 +4,7 @@ mod common;
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,14 +14,41 @@ use bytes::Bytes;
 use common::{Stack, stack};
 use http::{Request, Response};
 use http_body::{Body, Frame};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tower::layer::util::{Identity, Stack as Over};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::trace::TraceLayer;
-use tower_proxied::{ForwardedFor, ForwardedForLayer, PeerAddr, TrustedProxies};
+use tower_proxied::proxy_remote_user::RequireGroupLayer;
+use tower_proxied::sticky_route::RouteCookie;
+use tower_proxied::trust::PeerAddrLayer;
+use tower_proxied::{
+    BehindProxyLayer, ErrorsTo502Layer, ForceHttpsBodyLayer, ForcedHostLayer, ForwardedFor,
+    ForwardedForLayer, PeerAddr, ProxiedServiceBuilderExt, ProxyRemoteUserLayer, RouteSuffixLayer,
+    ScriptNamePrefixLayer, SetForwardedLayer, SetRemoteUserLayer, StickyRoute, TrustedProxies, UpstreamLayer,
+};
+
+/// A redirect to its own number.
+#[derive(Clone, Debug)]
+struct Application(u8);
+
+impl<B> Service<Request<B>> for Application {
+    type Response = Response<Empty<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Empty<Bytes>>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        let to = format!("http://www.example.org/{}", self.0);
+        ready(Ok(Response::builder().header("location", to).body(Empty::new()).unwrap()))
+    }
+}
 
 /// Neither `Clone`, `Default` nor `Sync`.
 struct OddBody(Cell<u8>);
@@ -112,8 +140,64 @@ fn in_tonic_outside_of_trace() {
         .add_service(tonic_health::server::health_reporter().1);
 }
 
+/// Each layer has an off switch of the same type, and its service gives back the one within. Off, the response stays as
+/// it is; what a layer that is off takes out of a request, its own tests say.
+#[tokio::test]
+async fn each_layer_can_be_off_and_each_service_gives_back_the_one_within() {
+    macro_rules! each {
+        ($($Layer:ident)+) => {$(
+            let mut service = $Layer::disabled().layer(Application(1));
+            assert_eq!(service.get_ref().0, 1);
+            service.get_mut().0 = 2;
+            assert_eq!(service.clone().into_inner().0, 2);
+            let response = service.oneshot(Request::new(())).await.unwrap();
+            assert_eq!(response.headers()["location"], "http://www.example.org/2", stringify!($Layer));
+            assert_eq!(response.headers().len(), 1, stringify!($Layer));
+            assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
+        )+};
+    }
+    each! {
+        BehindProxyLayer ForceHttpsBodyLayer ForcedHostLayer ForwardedForLayer ProxyRemoteUserLayer RequireGroupLayer
+        RouteSuffixLayer ScriptNamePrefixLayer SetForwardedLayer SetRemoteUserLayer UpstreamLayer
+    }
+}
+
+#[test]
+fn services_without_an_off_switch_give_back_the_one_within_too() {
+    let mut with_peer = PeerAddr::layer(PeerAddr::Unix).layer(Application(1));
+    with_peer.get_mut().0 += with_peer.get_ref().0;
+    assert_eq!(with_peer.into_inner().0, 2);
+    let mut errors = ErrorsTo502Layer::new().layer(Application(1));
+    errors.get_mut().0 += errors.get_ref().0;
+    assert_eq!(errors.into_inner().0, 2);
+    let pool =
+        StickyRoute::builder("shop").upstream("http-1", "http://10.0.0.1:8080").cookie(RouteCookie::plain());
+    let mut pool = pool.into_layer().unwrap().layer(Application(1));
+    pool.get_mut().0 += pool.get_ref().0;
+    let clone = pool.clone();
+    assert_eq!(clone.into_inner().0, 2);
+    assert_eq!(pool.errors_to_502().into_inner().into_inner().into_inner().0, 2);
+}
+
 #[test]
 fn layers_are_values() {
     is_a_shared_service(&stack());
     let _: Stack = stack().clone();
+}
+
+#[test]
+fn the_methods_of_service_builder_are_its_layers() {
+    fn is<L>(_: ServiceBuilder<Over<L, Identity>>) {}
+    let builder = ServiceBuilder::new;
+    is::<PeerAddrLayer>(builder().peer_addr(PeerAddr::Unix));
+    is::<BehindProxyLayer>(builder().behind_proxy(BehindProxyLayer::disabled()));
+    is::<RequireGroupLayer>(builder().require_group(RequireGroupLayer::disabled()));
+    let by_methods: Stack = builder()
+        .forwarded_for(forwarded_for())
+        .proxy_remote_user(ProxyRemoteUserLayer::disabled())
+        .forced_host(ForcedHostLayer::disabled())
+        .script_name_prefix(ScriptNamePrefixLayer::disabled())
+        .force_https_body(ForceHttpsBodyLayer::disabled())
+        .into_inner();
+    is_a_shared_service(&by_methods);
 }

@@ -18,15 +18,17 @@ step cargo fmt --check
 step cargo clippy --locked --all-targets -- -D warnings
 # As users build it: the crate's own dev-dependency would unify `full` into every other check.
 for features in "" force-https-body sticky-route front client client-http2 admin axum tonic tonic-tls reload serde idn tower tracing test-util \
-    front,client,axum sticky-route,client,tracing full; do
+    front,client,axum sticky-route,client,tracing sticky-route,tower full; do
     step cargo clippy --locked --lib --no-default-features --features "$features" -- -D warnings
 done
 step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 step cargo test --locked --all-targets
 step cargo test --locked --doc
+step cargo test --locked --release --test forwarded_for_laws --test proxy_remote_user_laws --test set_remote_user_laws \
+    --test forced_host_laws --test script_name_prefix_laws --test sticky_admin_laws --test sticky_route_soak -- --ignored
 step cargo test --locked --manifest-path tests/allocations/Cargo.toml
 step cargo run --locked --manifest-path tests/models/Cargo.toml
 step cargo clippy --locked --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
-for example in demo session_login own_login jobs templates; do
+for example in demo session_login own_login jobs templates rate_limit traced hyper_server grpc; do
     step timeout 120 cargo run --locked --quiet --example "$example" -- --once
 done

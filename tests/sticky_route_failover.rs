@@ -16,8 +16,8 @@ use tower::retry::{Policy, RetryLayer};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_proxied::errors_to_502::MemberError;
 use tower_proxied::sticky_route::{
-    Builder, Decision, Ended, Failover, Failure, InFlightUpgrade, Member, Observer, Phase, RequestBody,
-    Route, RouteCookie, State, Stickiness, StickyRoute, TriedRoutes,
+    Builder, Decision, Ended, Failover, Failure, InFlightUpgrade, Member, Membership, Observer, Phase,
+    RequestBody, Route, RouteCookie, State, Stickiness, StickyRoute, TriedRoutes,
 };
 use tower_proxied::{Refusal, RefusalKind};
 
@@ -503,6 +503,29 @@ async fn the_time_of_the_client_is_not_the_members() {
     }
 }
 
+/// It asks for a frame, and never looks whether the client sent it.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_does_not_read_what_it_asked_for_keeps_silent() {
+    let asks_once = |request: Request<RequestBody<Steps>>| async move {
+        let mut body = request.into_body();
+        assert!(
+            std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await.is_pending()
+        );
+        std::future::pending::<Result<Response<Full<Bytes>>, Failed>>().await
+    };
+    let sticky = StickyRoute::builder("pool")
+        .member(Member::new("a", tower::service_fn(asks_once)))
+        .cookie(RouteCookie::plain())
+        .failover(Failover::default().head_timeout(10 * SECOND))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let slowly = request("PUT", [Step::Waits(14 * SECOND), data("a")]);
+    let answer = tokio::time::timeout(100 * SECOND, sticky.oneshot(slowly)).await;
+    assert_eq!(answer.expect("in time").unwrap().status(), 504);
+    assert_eq!(start.elapsed().as_secs(), 24, "14 of the client's, and then 10 of the member's");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_in_a_task_comes_home_a_little_later() {
     let late = |then| Does { then, ..ANSWERS };
@@ -692,6 +715,54 @@ async fn routes_tried_elsewhere_are_passed_over_and_not_told_to_members() {
     let response = with_successor.oneshot(with_tried).await.unwrap();
     assert_eq!(decision(&response), "route=a outcome=hit attempts=1");
     assert_eq!(routes(&tried), ["a"]);
+}
+
+#[tokio::test]
+async fn a_successor_goes_before_others_when_the_pinned_member_fails() {
+    let refused = Does { ready: Ready::Fails, ..ANSWERS };
+    let with_successor = || {
+        let Pool { sticky, calls } =
+            pool(&[refused, ANSWERS, ANSWERS, ANSWERS, ANSWERS], Failover::default());
+        sticky.membership().set_successor("a", "e").unwrap();
+        Pool { sticky, calls }
+    };
+    for _ in 0..20 {
+        let pool = with_successor();
+        let response = pool.send(request("POST", [data("x")])).await.unwrap();
+        assert_eq!(decision(&response), "route=e outcome=repinned attempts=2");
+    }
+    for _ in 0..20 {
+        let mut once_more = request("POST", [data("x")]);
+        once_more.extensions_mut().insert(TriedRoutes::from_iter([Route::parse("a").unwrap()]));
+        let response = with_successor().send(once_more).await.unwrap();
+        assert_eq!(decision(&response), "route=e outcome=repinned attempts=1");
+    }
+}
+
+#[tokio::test]
+async fn a_pin_is_not_kept_to_a_member_that_was_given_up() {
+    let keeping = || pool(&[ANSWERS; 2], Failover::default().keep_pin());
+    type GivenUp = fn(&Membership<Scripted>);
+    let cases: [(GivenUp, &str); 5] = [
+        (|members| members.set_state("a", State::Ejected).unwrap(), "detour"),
+        (|members| members.set_state("a", State::Disabled).unwrap(), "detour"),
+        (|members| members.set_state("a", State::Stopped).unwrap(), "repinned"),
+        (|members| drop(members.drain("a", Duration::ZERO).unwrap()), "repinned"),
+        (
+            |members| {
+                members.set_successor("a", "b").unwrap();
+                members.remove("a").unwrap();
+            },
+            "repinned",
+        ),
+    ];
+    for (number, (give_up, outcome)) in cases.into_iter().enumerate() {
+        let pool = keeping();
+        give_up(&pool.sticky.membership());
+        let response = pool.send(request("GET", [])).await.unwrap();
+        assert_eq!(decision(&response), format!("route=b outcome={outcome} attempts=1"), "{number}");
+        assert_eq!(response.headers().contains_key("set-cookie"), outcome == "repinned", "{number}");
+    }
 }
 
 #[tokio::test]

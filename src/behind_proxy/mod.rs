@@ -163,6 +163,7 @@ pub struct OwedBehindProxy {
 
 impl sealed::Sealed for OwedBehindProxy {}
 
+#[diagnostic::do_not_recommend]
 impl<R> Owed<R> for OwedBehindProxy
 where
     R: Body<Data = Bytes>,

@@ -64,12 +64,15 @@
 //! # Cost and limits
 //!
 //! Bytes wait for 1 KiB at most inside of a URL, and for [`max_hold`](ForceHttpsBodyLayer::max_hold) inside of a
-//! `link`. A piece in which nothing changes is handed on as the same `Bytes`. A response that is no page costs what its
+//! `link`. A piece in which nothing changes is handed on as the same `Bytes`. Of the last piece a clone is kept where it is
+//! of at most 16 KiB and without any `http:`, until the next one comes or the body ends: the buffer that it is a slice of,
+//! however large, lives as long, for each response that is under way. A response that is no page costs what its
 //! head is looked at. There are no errors but those of the inner body.
 //!
 //! Not found are URLs whose letters `http` are written as references or broken by line ends, that CSS spells with
 //! escapes, `url(..)` in presentation attributes of SVG (`filter`, `mask`), elements of XHTML with a prefix
-//! (`svg:image`), and what scripts make. An encoding that only a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have
+//! (`svg:image`), in a style sheet of SVG or XHTML a URL with a comment or the edge of a CDATA section between its scheme
+//! and the end of its host, and what scripts make. An encoding that only a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have
 //! to be decoded and encoded again to be changed. Browsers pass
 //! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests) on to it (Upgrade Insecure Requests,
 //! "Policy Inheritance"), and a template can give what it puts there to [`upgrade_fragment`] first.

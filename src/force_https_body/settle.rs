@@ -66,6 +66,7 @@ impl Options {
 
 impl future::sealed::Sealed for Upgrades {}
 
+#[diagnostic::do_not_recommend]
 impl<R> Owed<R> for Upgrades
 where
     R: Body<Data = Bytes>,

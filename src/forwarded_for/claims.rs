@@ -193,20 +193,25 @@ pub enum Front {
     /// http-request set-header X-Forwarded-Host %[req.fhdr(host)]
     /// ```
     HaProxy,
-    /// Traefik, which removes the client's `X-Forwarded-*` and sets its own, unless an entry point's
-    /// `forwardedHeaders.insecure`, or `trustedIPs` with clients among them, says otherwise. Untested.
+    /// Traefik, which removes the client's `X-Forwarded-*` and sets its own (`wss` for `https` on upgrades, which is read as
+    /// `https`), unless an entry point's `forwardedHeaders.insecure`, or `trustedIPs` with clients among them, says
+    /// otherwise. Leave `notAppendXForwardedFor` off. Untested.
     Traefik,
-    /// Caddy's `reverse_proxy`, which ignores the client's values unless `trusted_proxies` holds clients. Untested.
+    /// Caddy's `reverse_proxy`, which since 2.5 ignores the client's values unless `trusted_proxies` holds clients. Untested.
     Caddy,
-    /// Envoy as an edge proxy, with `use_remote_address: true`: it sets `X-Forwarded-Proto`, and hands `Host` through. Without
-    /// that option it believes what the client sent. Untested.
+    /// Envoy as an edge proxy, with `use_remote_address: true`, and `xff_num_trusted_hops` (0) and `skip_xff_append` (off) as
+    /// they are: it sets `X-Forwarded-Proto`, and hands `Host` through unless a route rewrites it. Otherwise it believes
+    /// the scheme that the client sent. Untested.
     Envoy,
     /// An Application Load Balancer of AWS, with `routing.http.xff_header_processing.mode` as it is (`append`): scheme and
-    /// port; `Host` comes through. Untested.
+    /// port. `Host` comes through as the client sent it with `routing.http.preserve_host_header.enabled`; without it, the
+    /// port of the listener may stand behind it. The manual does not say what becomes of a scheme or port that the client
+    /// wrote; two of one are refused here. Untested.
     AwsAlb,
-    /// Cloudflare: the scheme; `Host` comes through. It appends to `X-Forwarded-For`, and sets `CF-Connecting-IP`, which
-    /// [`single`](crate::ForwardedForLayer::single) reads. The trusted networks are the ones that it publishes; they
-    /// change. Untested.
+    /// Cloudflare: the scheme, over the client's; `Host` comes through. It appends to `X-Forwarded-For`, and sets
+    /// `CF-Connecting-IP`, which [`single`](crate::ForwardedForLayer::single) reads. The trusted networks are the ones that
+    /// it publishes; they change, and **everybody's** zones and Workers ask from them: let Authenticated Origin Pulls, or a
+    /// tunnel, prove that it is yours. Untested.
     Cloudflare,
 }
 

@@ -95,13 +95,14 @@ where
                 }
             }
         }
-        let frame = match (this.logged, this.reading.as_pin_mut()) {
+        let home = this.home.as_ref();
+        let look = |cx: &mut Context<'_>| match (this.logged, this.reading.as_pin_mut()) {
             (Some(logged), _) => {
                 let was_whole = logged.is_whole();
                 let frame = logged.poll_frame(cx);
                 if was_whole
                     && !logged.is_whole()
-                    && let Some(home) = this.home
+                    && let Some(home) = home
                 {
                     home.come(None);
                 }
@@ -110,10 +111,10 @@ where
             (None, Some(body)) => body.poll_frame(cx),
             (None, None) => Poll::Ready(None),
         };
-        if let Some(home) = this.home {
-            home.was_read(frame.is_pending());
+        match home.and_then(|home| home.pace.as_ref()) {
+            Some(pace) => pace.poll(cx, look),
+            None => look(cx),
         }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {

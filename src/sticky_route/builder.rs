@@ -14,7 +14,8 @@ use super::pool::{Balance, Member, Picker, Snapshot};
 use super::reach::Direct;
 use super::retry_budget::RetryBudget;
 use super::route_cookie::RouteCookie;
-use super::service::{Clock, Shared, StickyRoute};
+use super::service::StickyRoute;
+use super::shared::{Clock, Shared};
 use super::token::WallClock;
 use crate::front::{Target, UpstreamLayer};
 

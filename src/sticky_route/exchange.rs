@@ -9,7 +9,7 @@ use super::observer::{Change, End, Failure, Report};
 use super::phase::Phase;
 use super::pool::{self, Client, Entry, Now, Picked, Snapshot, Whose};
 use super::reach::Reach;
-use super::service::Shared;
+use super::shared::Shared;
 use super::tried::TriedRoutes;
 use super::{Decision, Outcome, Stickiness};
 use crate::forwarded_for::Proxied;
@@ -124,7 +124,7 @@ impl<M, R: Reach<M>> Exchange<M, R> {
         picked = picked.or_else(|| exchange.pick(&snapshot, now));
         if picked.is_none() && !exchange.tried.is_empty() {
             exchange.start_anew();
-            picked = exchange.take_pinned(&snapshot, now).or_else(|| exchange.pick(&snapshot, now));
+            picked = exchange.choose(&snapshot, now);
         }
         match picked.and_then(|picked| exchange.take(picked)) {
             Some(service) => Ok((exchange, service)),
@@ -150,10 +150,14 @@ impl<M, R: Reach<M>> Exchange<M, R> {
         }
     }
 
+    /// The pinned member, or its successor, or another one: none that had the request.
+    fn choose(&self, snapshot: &Snapshot<M>, now: &Now<'_>) -> Option<Picked<M>> {
+        self.take_pinned(snapshot, now).or_else(|| self.pick(snapshot, now))
+    }
+
     fn take_pinned(&self, snapshot: &Snapshot<M>, now: &Now<'_>) -> Option<Picked<M>> {
-        let is_untried = |entry: &Entry<M>| self.tried.iter().all(|tried| tried.route != entry.route);
-        let (pinned, _) = self.pinned.as_ref().filter(|(pinned, _)| is_untried(pinned))?;
-        self.shared.picker.take_pinned(snapshot, pinned, now).filter(|(entry, _)| is_untried(entry))
+        let (pinned, _) = self.pinned.as_ref()?;
+        self.shared.picker.take_pinned(snapshot, pinned, &self.tried, now)
     }
 
     fn pick(&self, snapshot: &Snapshot<M>, now: &Now<'_>) -> Option<Picked<M>> {
@@ -259,8 +263,9 @@ impl<M, R: Reach<M>> Exchange<M, R> {
                 .failed(pool::Failure::Response, shared.now(), &shared.failover.ejection)
                 .then_some(Change::Ejected)
         } else {
-            (!is_refusal(response) && attempt.succeeded(shared.now(), &shared.failover.ejection))
-                .then_some(Change::Recovered)
+            let ejection = &shared.failover.ejection;
+            let now = if attempt.is_timeless(ejection) { 0 } else { shared.now() };
+            (!is_refusal(response) && attempt.succeeded(now, ejection)).then_some(Change::Recovered)
         };
         if let Some(change) = change {
             shared.changed(&entry.route, change);
@@ -289,7 +294,7 @@ impl<M, R: Reach<M>> Exchange<M, R> {
             return None;
         }
         self.tried.extend(self.taken.as_ref().map(|(entry, _)| entry.clone()));
-        let picked = self.pick(&shared.snapshot.load(), now);
+        let picked = self.choose(&shared.snapshot.load(), now);
         let Some(service) = picked.and_then(|picked| self.take(picked)) else {
             if let Some(budget) = budget {
                 budget.refund(now.get());
@@ -327,7 +332,7 @@ impl<M, R: Reach<M>> Exchange<M, R> {
                 first = pin.first;
                 hit(pin)
             }
-            Some((pinned, _)) if shared.failover.keeps_pin => {
+            Some((pinned, _)) if shared.failover.keeps_pin && !pinned.state.is_given_up(shared.now()) => {
                 shared.cookie.append_route(headers, &pinned.route);
                 Outcome::Detour
             }

@@ -8,7 +8,7 @@ use crate::wire::list::only_line;
 
 /// What happens when a member fails.
 ///
-/// Another member gets the request, if its body came home and
+/// Another member gets the request, a [successor](super::Member::successor) of the pinned one first, if its body came home and
 ///
 /// - the member was not ready, not ready [in time](Self::acquire_timeout), could not be reached, or did not get the request
 ///   ([`Phase::Connect`](super::Phase::Connect), [`Phase::NotSent`](super::Phase::NotSent)): whatever the method;
@@ -31,9 +31,10 @@ use crate::wire::list::only_line;
 /// - or had too [small a share of successes](Self::eject_below) lately.
 ///
 /// When its [time](Self::eject_for) is over, one request tries it, and all others pass it by until that one has an answer. A
-/// response ends the ejection, and the member [warms up](super::Builder::slow_start); a failure ejects it for twice as
-/// long. If the request is dropped before either, the next one tries. A request that hangs keeps the others away: set a
-/// [`head_timeout`](Self::head_timeout).
+/// response ends the ejection, and the member [warms up](super::Builder::slow_start); what ejects ejects it for twice as
+/// long, be it the first failure to connect, or with [`eject_below`](Self::eject_below) the first after the request was
+/// sent. If the request ends otherwise, the next one tries. One that hangs keeps the others away: set a
+/// [`head_timeout`](Self::head_timeout). So does one whose client sends its body slowly.
 ///
 /// Failures eject at most half of the members of the pool, whatever their roles and states, rounded down: 1 of 2 or of 3,
 /// and never the only one. Who would be one too many stays, and is ejected at its next failure once another one is back.
@@ -228,7 +229,7 @@ impl Failover {
         self
     }
 
-    /// How long a member may keep silent, from its call or the last it read of the body, until the head of its response.
+    /// How long a member may keep silent, from its call or the last it could read of the body, until the head of its response.
     /// Then it is called off, and another one gets the request, if it may; else 504
     /// ([`RefusalKind::MemberTimedOut`](crate::RefusalKind)). While the member waits for the client to send more, time
     /// does not count. No bound unless said. It takes tokio's timer.
@@ -263,8 +264,9 @@ impl Failover {
         self
     }
 
-    /// The client stays pinned to the member that failed, and another one answers meanwhile. Otherwise the client is
-    /// pinned to the one that answered.
+    /// The client stays pinned to the member that failed, and another one answers meanwhile; unless that member was given
+    /// up: taken out, [`State::Stopped`](super::State::Stopped), or at the end of its drain. Otherwise the client is pinned
+    /// to the one that answered.
     pub fn keep_pin(mut self) -> Self {
         self.keeps_pin = true;
         self

@@ -174,7 +174,8 @@ where
                         }
                         Poll::Pending => {
                             let limit = exchange.shared.failover.head_timeout;
-                            ready!(this.timer.poll_silence(limit, this.home.as_ref(), cx));
+                            let pace = this.home.as_ref().and_then(|home| home.pace.as_deref());
+                            ready!(this.timer.poll_silence(limit, pace, cx));
                             exchange.failed(Failure::NoAnswerInTime);
                             Failed::HeadTimeout
                         }

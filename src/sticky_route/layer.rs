@@ -5,7 +5,8 @@ use tower_layer::Layer;
 
 use super::pool::Membership;
 use super::reach::Through;
-use super::service::{Shared, StickyRoute};
+use super::service::StickyRoute;
+use super::shared::Shared;
 use crate::front::UpstreamLayer;
 
 /// A [`StickyRoute`] whose members stand over one service, the HTTP client that they share:
@@ -77,6 +78,23 @@ impl<L, C> Layer<C> for StickyRouteLayer<L> {
 
     fn layer(&self, client: C) -> Self::Service {
         StickyRoute { shared: self.shared.clone(), reach: Through(client) }
+    }
+}
+
+impl<L, C> StickyRoute<L, Through<C>> {
+    /// The client that the members share.
+    pub fn get_ref(&self) -> &C {
+        &self.reach.0
+    }
+
+    /// The client that the members share: this service's own clone of it.
+    pub fn get_mut(&mut self) -> &mut C {
+        &mut self.reach.0
+    }
+
+    /// The client that the members share, without the pool.
+    pub fn into_inner(self) -> C {
+        self.reach.0
     }
 }
 

@@ -20,8 +20,8 @@
 //!    standby members where there is neither. Where all are ejected one is tried anyway, of a pinned client its own.
 //! 6. No member: 503 with `Retry-After`, no body, and no cookie ([`RefusalKind::NoMember`](crate::RefusalKind)).
 //! 7. A clone of the member is driven to readiness and called, with what is decided so far, a [`Decision`], in the
-//!    request's extensions. If it fails, or is late, another one gets the request where [`Failover`] allows it: at most two
-//!    in all, unless said, and none twice. What was never sent may always move; what was sent only where it may come twice,
+//!    request's extensions. If it fails, or is late, another one gets the request where [`Failover`] allows it, the pinned one's
+//!    successor first: at most two in all, unless said, and none twice. What was never sent may always move; what was sent only where it may come twice,
 //!    and its body is there: unread, or logged with [`Failover::replay`]. Members that an outer retry met already
 //!    ([`TriedRoutes`]) are passed over.
 //! 8. A cookie of its own names exactly the member that answered. It is set where the client has none, or another one;
@@ -43,7 +43,8 @@
 //! added; [dates](RouteCookie::max_idle) cost one HMAC more for each request, and two where they are renewed. A request's
 //! head is cloned where a second member could get it: keep what stands in the extensions cheap to clone. Nothing of a body
 //! is buffered but with [`Failover::replay`]: then one allocation for each body that is read, and its log. A timeout is one
-//! allocation where a member is not done at once, and a lock for each frame of the body; the budget is one atomic word.
+//! allocation where a member is not done at once; [`Failover::head_timeout`] is two more for each request, and two locks for
+//! each frame of its body. The budget is one atomic word.
 //!
 //! # Metrics and logs
 //!
@@ -202,6 +203,7 @@ mod future;
 mod home;
 mod layer;
 mod observer;
+mod pace;
 mod phase;
 mod pool;
 mod reach;
@@ -210,6 +212,7 @@ mod retry_budget;
 mod route_cookie;
 mod route_suffix;
 mod service;
+mod shared;
 mod timer;
 mod token;
 mod tried;

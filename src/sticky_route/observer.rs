@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::Decision;
 use super::phase::Phase;
 use super::pool::{Route, State};
-use super::service::Shared;
+use super::shared::Shared;
 
 /// Is told what becomes of requests and members, for metrics: [`Builder::observer`](super::Builder::observer).
 ///

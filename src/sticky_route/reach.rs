@@ -1,6 +1,11 @@
 use tower_layer::Layer;
 
 /// How a pool comes from a member to the service that it calls. Sealed: [`Direct`], or [`Through`] one client.
+#[diagnostic::on_unimplemented(
+    message = "`{M}` cannot be a member of this pool, which reaches its members by `{Self}`",
+    note = "after `build()` members are services and `Clone`, since a clone of one is called; one that is not goes into a `tower::buffer::Buffer`",
+    note = "after `into_layer()` members are layers, and the one client below them is `Clone`"
+)]
 pub trait Reach<M>: Clone + sealed::Sealed {
     /// What is called.
     type Service;
@@ -19,6 +24,7 @@ pub struct Direct(pub(super) ());
 
 impl sealed::Sealed for Direct {}
 
+#[diagnostic::do_not_recommend]
 impl<S: Clone> Reach<S> for Direct {
     type Service = S;
 
@@ -34,6 +40,7 @@ pub struct Through<C>(pub(super) C);
 
 impl<C> sealed::Sealed for Through<C> {}
 
+#[diagnostic::do_not_recommend]
 impl<C: Clone, L: Layer<C>> Reach<L> for Through<C> {
     type Service = L::Service;
 

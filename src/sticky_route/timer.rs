@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-use super::home::Home;
+use super::pace::Pace;
 
 /// Runs from the moment when it is asked first.
 #[derive(Debug, Default)]
@@ -22,15 +22,15 @@ impl Timer {
     }
 
     /// Ready when the member kept silent for too long.
-    pub(super) fn poll_silence<B>(
+    pub(super) fn poll_silence(
         &mut self,
         limit: Option<Duration>,
-        home: Option<&Home<B>>,
+        pace: Option<&Pace>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         loop {
             ready!(self.poll(limit, cx));
-            match home.zip(limit).and_then(|(home, limit)| home.patience(limit)) {
+            match pace.zip(limit).and_then(|(pace, limit)| pace.patience(limit)) {
                 Some(left) => self.0 = Some(Box::pin(sleep(left))),
                 None => return Poll::Ready(()),
             }

@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::reach::Reach;
 use super::{Decision, InFlight, RequestBody, ResponseFuture, StickyRoute};
+use crate::shell::accessors;
 
 /// A [`StickyRoute`] whose errors tell the [`Decision`], as [`Unanswered`]: what
 /// [`StickyRoute::errors_to_502`] answers for.
@@ -22,12 +23,9 @@ impl<S> DecidedErrors<S> {
     pub(super) fn new(inner: S) -> Self {
         Self { inner }
     }
-
-    /// The service within.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
 }
+
+accessors! { DecidedErrors }
 
 impl<M, R, S, B, T> Service<Request<B>> for DecidedErrors<StickyRoute<M, R>>
 where

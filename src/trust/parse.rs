@@ -27,7 +27,7 @@ impl fmt::Display for TrustedProxiesError {
                     "no trusted proxy at all would make every client the proxy itself; say TrustedProxies::none() if that is meant",
                 );
             }
-            Problem::Empty => "it is empty",
+            Problem::Empty => "it is empty; write an address, a network, `loopback`, `private` or `unix:`",
             Problem::Syntax => "it is neither an address, a network, `loopback`, `private` nor `unix:`",
             Problem::Name => {
                 "host names are not resolved; write the address, or `loopback`, `private`, `unix:`"

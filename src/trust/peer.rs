@@ -5,6 +5,8 @@ use http::{Extensions, Request};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::shell::accessors;
+
 /// The other end of the socket: what the kernel says, not what a header says.
 ///
 /// Layers read it from the request's extensions, the first that is there of
@@ -103,6 +105,8 @@ pub struct WithPeerAddr<S> {
     inner: S,
     peer: PeerAddr,
 }
+
+accessors! { WithPeerAddr }
 
 impl<S, B> Service<Request<B>> for WithPeerAddr<S>
 where

@@ -126,8 +126,8 @@ fn decisions_and_observers_cost_a_box_each() {
     }
 }
 
-/// To the four of the decisions one place is added, where somebody may ask for the body or when it was read, and a copy of
-/// the head (the map of its headers, of its extensions, and the one that is in there) where a second member could get it.
+/// To the four of the decisions one place is added, where somebody may ask for the body, one more where for when it was
+/// read, and a copy of the head (the map of its headers, of its extensions, and the one that is in there) where a second member could get it.
 #[test]
 fn failover_costs_where_it_is_configured() {
     let second = Duration::from_secs(1);
@@ -138,12 +138,12 @@ fn failover_costs_where_it_is_configured() {
         (1, default().acquire_timeout(second), 4),
         (1, default().replay(64 * 1024), 4),
         (1, default().trust_idempotency_key(), 4),
-        (1, default().head_timeout(second), 5),
+        (1, default().head_timeout(second), 6),
         (2, default(), 11),
         (
             2,
             default().retry_budget(20, 10).acquire_timeout(second).replay(64 * 1024).head_timeout(second),
-            11,
+            12,
         ),
     ] {
         let builder = StickyRoute::builder("shop").cookie(RouteCookie::suffix("s", '.')).failover(failover);

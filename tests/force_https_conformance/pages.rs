@@ -126,8 +126,24 @@ pub(crate) fn css(is_decoded: bool) -> BoxedStrategy<String> {
         value,
     );
     let bracketed = bracketed.prop_map(|((open, close), value)| [open, &value, close].concat()).boxed();
-    let wrapped =
-        joined(vec![bracketed, some(&["", "", ";", "}", ")", " ", "\n", "@import ", "u", "@", "/", "é"])]);
+    let wrapped = joined(vec![
+        bracketed,
+        some(&[
+            "",
+            "",
+            ";",
+            "}",
+            ")",
+            " ",
+            "\n",
+            "@import ",
+            "u",
+            "@",
+            "/",
+            "é",
+            "</abcdefghijklmnopqrstuvwxyzabc*",
+        ]),
+    ]);
     let sheet = vec(wrapped, 0..4).prop_map(|parts| parts.concat());
     sheet.prop_map(move |sheet| if is_decoded { sheet.replace('"', "&quot;") } else { sheet }).boxed()
 }
@@ -247,7 +263,7 @@ fn style() -> BoxedStrategy<String> {
         attributes(),
         some(&[">"]),
         css(false),
-        some(&["</style>", "</style >"]),
+        some(&["</style>", "</style >", "</style a='>'>"]),
     ])
 }
 
@@ -289,14 +305,19 @@ fn well_nested_html(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
     .boxed()
 }
 
+fn svg_sheet() -> BoxedStrategy<String> {
+    css(false).prop_map(|css| css.replace(['<', '&'], "")).boxed()
+}
+
 /// `svg` and `math`, closed in the order in which they were opened.
 fn foreign() -> BoxedStrategy<String> {
     let leaf = prop_oneof![
         5 => joined(vec![some(&["<image", "<use", "<feImage", "<script", "<path", "<img-x", "<source-x", "<link-x"]), attributes(), some(&["/>"])]),
         1 => some(&["<![CDATA[ <b> ]] ]]>", "text", "<!-- x -->", "<title/>", "<style/>", "</p", "<desc/>", "<mi/>"]
             ).prop_map(|text| text.replace("</p", "")),
-        2 => joined(vec![some(&["<style"]), attributes(), some(&[">"]), css(false).prop_map(|css| css.replace(['<', '&'], "")).boxed(), some(&["</style>"])]),
-        1 => joined(vec![some(&["<style><![CDATA["]), css(false).prop_map(|css| css.replace("]]>", "")).boxed(), some(&["]]></style>"])]),
+        2 => joined(vec![some(&["<style"]), attributes(), some(&[">"]), svg_sheet(), some(&["</style>"])]),
+        1 => joined(vec![some(&["<style>"]), svg_sheet(), some(&["<!-- http: -->", "<?x?>", "<![CDATA[]]>"]), svg_sheet(), some(&["</style>"])]),
+        1 => joined(vec![some(&["<style><![CDATA["]), css(false).prop_map(|css| css.replace("]]>", "")).boxed(), some(&["]]></style>", "]]]></style>", "]]]]]></style>"])]),
     ]
     .boxed();
     leaf.prop_recursive(4, 24, 4, |inner| {

@@ -43,7 +43,8 @@ use crate::wire::host::HostPort;
 ///
 /// A piece in which nothing changes comes back as the same `Bytes`, without a copy; any other is copied once. Of a
 /// piece of at most 16 KiB without any `http:`, a clone of its `Bytes` is kept until the next piece comes or the page
-/// ends: what such a page ends with is not even read.
+/// ends: what such a page ends with is not even read. A clone keeps all of the buffer that the piece is a slice of, which
+/// is neither freed nor used again meanwhile.
 ///
 /// # Example
 ///
@@ -376,5 +377,7 @@ fn distance(from: u64, to: u64) -> usize {
     usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
 }
 
+#[cfg(test)]
+mod seams;
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,8 @@ pub(super) struct Rewriter {
     noscript_depth: Option<usize>,
     /// The next end tag is that of the element that holds the text.
     is_text_open: bool,
+    /// Where the last piece of text ended.
+    text_end: u64,
     references: References,
     scan: Scan,
 }
@@ -133,6 +135,7 @@ impl Rewriter {
             namespaces: Namespaces::new(syntax),
             noscript_depth: None,
             is_text_open: false,
+            text_end: 0,
             references: References::default(),
             scan: Scan {
                 own_host,
@@ -213,6 +216,13 @@ impl Reading<'_> {
             rest = rest.get(taken..).unwrap_or_default();
             at = at.saturating_add(offset(taken));
         }
+    }
+
+    /// Markup follows that is no part of the text. It may stand inside of a URL, of which then no bytes can change.
+    fn end_run_of_text(&mut self, at: u64) {
+        let Rewriter { references, scan, .. } = &mut *self.rewriter;
+        references.end(at, &mut |unit| scan.feed(unit, self.policy));
+        scan.url.abandon();
     }
 
     fn end_style(&mut self, at: u64) {
@@ -317,6 +327,11 @@ impl Sink for Reading<'_> {
     }
 
     fn text(&mut self, piece: &[u8], at: u64, is_decoded: bool) {
+        let end = at.saturating_add(offset(piece.len()));
+        let last_end = std::mem::replace(&mut self.rewriter.text_end, end);
+        if at != last_end {
+            self.end_run_of_text(last_end);
+        }
         self.feed(piece, at, is_decoded);
     }
 

@@ -138,8 +138,9 @@ impl Skim {
                     from.get(end..).filter(|_| end > 0)?
                 }
             };
-            if self.has_scheme(from, rest)
-                && let Some((namespace, element)) = element
+            // Of an end tag none is looked for: what it ends may be asked about only after it.
+            if let Some((namespace, element)) = element
+                && self.has_scheme(from, rest)
                 && self.is_target(namespace, element, before)
             {
                 return None;
@@ -307,6 +308,7 @@ mod tests {
             "<style>a</style",
             "<style>a</styles>",
             "<style>a{b:url(http://h/)}</style>",
+            "<style>a{b:url(http://h/)}</style a='>'>",
             "<img src=http://h/>",
             "<a href=http://h/ style='a:url(http:)'>",
             "<p a='http:' style='b:url(http:)'>",

@@ -20,7 +20,7 @@ impl Srcset {
     /// How many bytes follow that change nothing, or only the host of a URL; not the last one of it, which may be a
     /// comma.
     pub(super) fn skip(&self, bytes: &[u8], at: u64, url: &mut UrlScan) -> usize {
-        if !matches!(self, Self::Url { .. }) {
+        if !matches!(self, Self::Url { ends_in_comma: false }) {
             return 0;
         }
         if !url.is_decided() {

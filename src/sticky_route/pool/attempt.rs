@@ -35,6 +35,11 @@ pub(in super::super) enum Failure {
 }
 
 impl Attempt {
+    /// The time has no part in what a success changes.
+    pub(in super::super) fn is_timeless(&self, ejection: &Ejection) -> bool {
+        self.kind == Kind::Usual && ejection.floor.is_none()
+    }
+
     /// The member answered. Whether that changes its state.
     pub(in super::super) fn succeeded(&mut self, now: u64, ejection: &Ejection) -> bool {
         match std::mem::replace(&mut self.kind, Kind::Usual) {

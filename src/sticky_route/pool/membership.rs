@@ -1,16 +1,15 @@
 use std::fmt;
-use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::super::BuildError;
 use super::super::observer::Change;
-use super::super::service::Shared;
+use super::super::shared::Shared;
+use super::drained::Drained;
 use super::ejection::Quota;
 use super::state::{MemberState, State};
-use super::{Balance, Entry, Member, Role, Route, Settings, Snapshot, WHOLE};
+use super::{Balance, Entry, Member, MemberStatus, Route, Snapshot, WHOLE};
 
 /// Changes the members of a running pool. Requests under way keep the members that they have.
 ///
@@ -64,12 +63,20 @@ impl<S> Membership<S> {
     ///
     /// No member has this route.
     pub fn remove(&self, route: &str) -> Result<(), UnknownRoute> {
+        if self.remove_member(route) {
+            return Ok(());
+        }
+        self.change(|members| {
+            let at = position(&members.gone, route).ok_or_else(|| UnknownRoute(route.into()))?;
+            members.gone.remove(at);
+            Ok(())
+        })
+    }
+
+    /// Whether there was one. What leads to its successor stays.
+    pub(super) fn remove_member(&self, route: &str) -> bool {
         let removed = self.change(|members| {
-            let Some(at) = position(&members.entries, route) else {
-                let at = position(&members.gone, route).ok_or_else(|| UnknownRoute(route.into()))?;
-                members.gone.remove(at);
-                return Ok(None);
-            };
+            let at = position(&members.entries, route).ok_or(())?;
             let removed = members.entries.remove(at);
             // Whoever still reads the old snapshot does not get in.
             removed.state.set(State::Stopped, self.shared.now(), self.shared.failover.ejection.backoff);
@@ -78,12 +85,12 @@ impl<S> Membership<S> {
             {
                 members.gone.push(Arc::new(gone));
             }
-            Ok(Some(removed.route.clone()))
-        })?;
-        if let Some(route) = removed {
-            self.shared.reporter.member_changed(&route, Change::Removed);
+            Ok::<_, ()>(removed.route.clone())
+        });
+        if let Ok(route) = &removed {
+            self.shared.reporter.member_changed(route, Change::Removed);
         }
-        Ok(())
+        removed.is_ok()
     }
 
     /// What the member takes from now on. [`State::Ok`] ends an ejection, [`State::Ejected`] begins one.
@@ -430,145 +437,6 @@ impl<S> Watch<S> {
 impl<S> fmt::Debug for Watch<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Watch").field(&self.membership).finish()
-    }
-}
-
-/// Resolves when the member has no request, or when the time of the [drain](Membership::drain) is over. It wants a runtime of
-/// tokio with time.
-///
-/// # Errors
-///
-/// The time is over, and requests are left. They run on.
-///
-/// # Caveat
-///
-/// Clients that are pinned to the member may come again until the time is over. Take it out of the pool, or set
-/// [`State::Stopped`], before its server is stopped.
-pub struct Drained {
-    future: Pin<Box<dyn Future<Output = Result<(), StillBusy>> + Send>>,
-}
-
-impl Drained {
-    fn new(route: &str, state: Arc<MemberState>, at_most: Duration) -> Self {
-        let until = tokio::time::Instant::now().checked_add(at_most);
-        let route = route.to_owned();
-        let future = Box::pin(async move {
-            let Some(until) = until else {
-                state.idle().await;
-                return Ok(());
-            };
-            let in_time = tokio::time::timeout_at(until, state.idle()).await;
-            in_time.map_err(|_| StillBusy { route, in_flight: state.in_flight() })
-        });
-        Self { future }
-    }
-}
-
-impl Future for Drained {
-    type Output = Result<(), StillBusy>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for Drained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drained").finish_non_exhaustive()
-    }
-}
-
-/// The time of a drain is over, and requests are left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StillBusy {
-    route: String,
-    in_flight: usize,
-}
-
-impl StillBusy {
-    /// How many were left.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-}
-
-impl fmt::Display for StillBusy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} still has {} requests", self.route, self.in_flight)
-    }
-}
-
-impl std::error::Error for StillBusy {}
-
-/// A member, as it is now.
-#[derive(Clone, Debug)]
-pub struct MemberStatus {
-    route: Route,
-    settings: Settings,
-    state: State,
-    effective_weight: u32,
-    owed: i64,
-    in_flight: usize,
-    retry_in: Option<Duration>,
-}
-
-impl MemberStatus {
-    /// Its name.
-    pub fn route(&self) -> &Route {
-        &self.route
-    }
-
-    /// When it takes part.
-    pub fn role(&self) -> Role {
-        self.settings.role
-    }
-
-    /// Its tier.
-    pub fn tier(&self) -> u8 {
-        self.settings.tier
-    }
-
-    /// Who gets its clients when it takes nothing.
-    pub fn successor(&self) -> Option<&str> {
-        self.settings.successor.as_deref()
-    }
-
-    /// How many requests it takes at the same time. `None`: no bound.
-    pub fn max_in_flight(&self) -> Option<u32> {
-        Some(self.settings.max_in_flight).filter(|at_most| *at_most != u32::MAX)
-    }
-
-    /// What it takes.
-    pub fn state(&self) -> State {
-        self.state
-    }
-
-    /// Its weight, in hundredths.
-    pub fn weight_in_hundredths(&self) -> u32 {
-        self.settings.weight
-    }
-
-    /// What of its weight counts while it warms up, in hundredths.
-    pub fn effective_weight_in_hundredths(&self) -> u32 {
-        self.effective_weight
-    }
-
-    /// What the turns of [`Balance::SmoothWeighted`](super::Balance::SmoothWeighted),
-    /// [`ByRequests`](super::Balance::ByRequests) and [`LeastBusy`](super::Balance::LeastBusy) owe it, in hundredths of a
-    /// weight: the `lbstatus` of Apache's balancer-manager. Turns that were worked out beforehand owe what they would if the
-    /// members that take new sessions had been the same since their period began.
-    pub fn owed_in_hundredths(&self) -> i64 {
-        self.owed
-    }
-
-    /// The requests that it has now, up to the end of the response body.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    /// How long an ejected member is left alone still. `None` where it is not ejected.
-    pub fn retry_in(&self) -> Option<Duration> {
-        self.retry_in
     }
 }
 

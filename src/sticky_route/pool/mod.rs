@@ -2,12 +2,14 @@
 
 mod alias;
 mod attempt;
+mod drained;
 mod ejection;
 mod membership;
 mod now;
 mod pick;
 mod snapshot;
 mod state;
+mod status;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -24,8 +26,9 @@ use super::{BuildError, Problem};
 use crate::wire::cookie::is_value;
 
 pub(super) use self::attempt::{Attempt, Failure};
+pub use self::drained::{Drained, StillBusy};
 pub(super) use self::ejection::{Backoff, Ejection, Floor};
-pub use self::membership::{Drained, MemberStatus, Membership, StillBusy, UnknownRoute, Watch};
+pub use self::membership::{Membership, UnknownRoute, Watch};
 #[cfg(feature = "admin")]
 pub(super) use self::membership::{Order, OrderRefused};
 pub(super) use self::now::Now;
@@ -34,6 +37,7 @@ pub(super) use self::pick::{Client, Picked, Picker};
 pub(super) use self::snapshot::{Entry, Snapshot};
 pub use self::state::State;
 pub(super) use self::state::Whose;
+pub use self::status::MemberStatus;
 #[cfg(feature = "tower")]
 pub use self::tower::DriveError;
 

@@ -124,16 +124,18 @@ impl Picker {
         }
     }
 
-    /// The member that a cookie names, if it takes the request; else its successor, or that one's.
+    /// The member that a cookie names, if it takes the request; else its successor, or that one's. None of `tried`.
     pub(in super::super) fn take_pinned<S>(
         &self,
         snapshot: &Snapshot<S>,
         pinned: &Arc<Entry<S>>,
+        tried: &[Arc<Entry<S>>],
         now: &Now<'_>,
     ) -> Option<Picked<S>> {
-        let (entry, attempt) = match pinned.enter(Whose::Pinned, now) {
+        let own = is_untried(&pinned.state, tried).then(|| pinned.enter(Whose::Pinned, now)).flatten();
+        let (entry, attempt) = match own {
             Some(attempt) => (pinned.clone(), attempt),
-            None => successor_of(snapshot, pinned, now)?,
+            None => successor_of(snapshot, pinned, tried, now)?,
         };
         if self.balance == Balance::ByRequests {
             let _turn = self.turn();
@@ -322,12 +324,19 @@ struct Candidate<'a> {
     weight: u64,
 }
 
-fn successor_of<S>(snapshot: &Snapshot<S>, pinned: &Arc<Entry<S>>, now: &Now<'_>) -> Option<Picked<S>> {
+fn successor_of<S>(
+    snapshot: &Snapshot<S>,
+    pinned: &Arc<Entry<S>>,
+    tried: &[Arc<Entry<S>>],
+    now: &Now<'_>,
+) -> Option<Picked<S>> {
     let mut last = pinned;
     // No chain is longer than there are routes, and a ring has no end.
     for _ in snapshot.entries().iter().chain(snapshot.gone()) {
         last = snapshot.named(last.settings.successor.as_ref()?)?;
-        if let Some(attempt) = last.enter(Whose::New, now) {
+        if is_untried(&last.state, tried)
+            && let Some(attempt) = last.enter(Whose::New, now)
+        {
             return Some((last.clone(), attempt));
         }
     }

@@ -107,6 +107,9 @@ impl MemberState {
             }
         };
         self.drain_until.store(u64::MAX, Ordering::Release);
+        if intent == Intent::Disabled {
+            self.goes_down(now);
+        }
         let old = self.update(|word| {
             Some(match state {
                 State::Ok => Word::default(),
@@ -119,9 +122,6 @@ impl MemberState {
         let Some(old) = old else { return };
         if intent == Intent::Ok {
             self.window.clear();
-        }
-        if intent == Intent::Disabled && !old.is_down() {
-            self.down_since.store(now, Ordering::Release);
         }
         if intent == Intent::Ok && (old.is_down() || old.intent == Intent::Stopped) {
             self.warm_up_from(now);
@@ -294,6 +294,7 @@ impl MemberState {
         }
         let ejections = word.ejections.saturating_add(1).min(Word::MOST_EJECTIONS);
         let retry_at = now.saturating_add(wait(ejections)).min(Word::LATEST);
+        self.goes_down(now);
         let old = self.update(|word| {
             (word.may_be_ejected(now) && (word.is_ejected() || is_counted)).then_some(Word {
                 retry_at,
@@ -306,10 +307,14 @@ impl MemberState {
         if is_counted && old.is_none_or(Word::is_ejected) {
             self.quota.give_back();
         }
-        if old.is_some_and(|old| !old.is_down()) {
+        old.is_some()
+    }
+
+    /// Before the word: whoever sees the member down sees since when.
+    fn goes_down(&self, now: u64) {
+        if !self.word().is_down() {
             self.down_since.store(now, Ordering::Release);
         }
-        old.is_some()
     }
 
     /// Ends this ejection, and no later one.

@@ -46,7 +46,7 @@ impl Membership<()> {
     fn take(&self, pin: &str) -> Option<Picked<()>> {
         let snapshot = self.shared.snapshot.load();
         let (pinned, _) = snapshot.pinned(pin.as_bytes())?;
-        self.shared.picker.take_pinned(&snapshot, pinned, &Now::of(&|| self.shared.now()))
+        self.shared.picker.take_pinned(&snapshot, pinned, &[], &Now::of(&|| self.shared.now()))
     }
 
     fn counts(&self, number: usize) -> BTreeMap<String, usize> {
@@ -257,7 +257,7 @@ fn a_removed_member_lets_nobody_in_from_an_old_snapshot() {
     members.insert(Member::new("a", ())).unwrap();
     let (pinned, _) = old.pinned(b"a").unwrap();
     assert!(members.shared.picker.pick(&old, None, &[], client(1), &Now::of(&|| 0)).is_none());
-    assert!(members.shared.picker.take_pinned(&old, pinned, &Now::of(&|| 0)).is_none());
+    assert!(members.shared.picker.take_pinned(&old, pinned, &[], &Now::of(&|| 0)).is_none());
     assert_eq!(members.status()[0].in_flight(), 0, "the new member starts anew");
     drop(running);
     assert_eq!(members.counts(3)["a"], 3);

@@ -53,8 +53,10 @@ impl<S> Membership<S> {
                 Change::Insert(key, service) => {
                     self.replace_service(&key.to_string(), service).map_err(DriveError::Route)?;
                 }
-                // Whoever removed it before did the same.
-                Change::Remove(key) => drop(self.remove(&key.to_string())),
+                Change::Remove(key) => {
+                    // Whoever removed it before did the same.
+                    self.remove_member(&key.to_string());
+                }
             }
         }
         Ok(())
@@ -130,6 +132,20 @@ mod tests {
         let failed = drive(&members, vec![insert("a b", 3), insert("d", 4)]).await.unwrap_err();
         assert!(matches!(&failed, DriveError::Route(error) if error.item() == "a b"), "{failed:?}");
         assert_eq!(members.status().len(), 2, "the members stay, and none came after the failures");
+    }
+
+    #[tokio::test]
+    async fn a_successor_outlives_a_removal_that_is_discovered_later() {
+        let sticky = StickyRoute::builder("pool")
+            .member(crate::sticky_route::Member::new("a", 1_u8).successor("b"))
+            .member(crate::sticky_route::Member::new("b", 2))
+            .cookie(RouteCookie::plain())
+            .build()
+            .unwrap();
+        let members = sticky.membership();
+        members.remove("a").unwrap();
+        drive(&members, vec![Ok(Change::Remove("a".to_owned()))]).await.unwrap();
+        assert!(members.remove("a").is_ok(), "what leads to b is there still");
     }
 
     #[test]

@@ -17,7 +17,7 @@ const NO_BOUND: u32 = u32::MAX;
 
 pub(crate) fn run() {
     type Model = fn();
-    let models: [(&str, Model); 13] = [
+    let models: [(&str, Model); 14] = [
         ("a late success does not undo a stop", stop_outlives_a_late_success),
         ("requests are counted to zero, and never too many", in_flight),
         ("one request tries an ejected member", one_probe),
@@ -25,6 +25,7 @@ pub(crate) fn run() {
         ("who finds a removed member idle gets no request any more", remove_versus_pick),
         ("who waits for the last request is told", waiting_for_the_last),
         ("failures at the same time eject once", failures_at_once),
+        ("who sees a member down sees since when", down_since),
         ("failures in a row are all counted", failures_in_a_row),
         ("results at the same time are all counted", results_at_once),
         ("results around the end of a half window are counted once or not", results_around_an_end),
@@ -74,6 +75,20 @@ fn stop_outlives_a_late_success() {
     operator.join().unwrap();
     assert_eq!(state.state(), State::Stopped);
     assert!(enter(&state, 9000).is_none());
+}
+
+fn down_since() {
+    let state = member();
+    let threads = [State::Ejected, State::Disabled].map(|end| {
+        let state = state.clone();
+        thread::spawn(move || {
+            let seen = state.down_since();
+            assert!(seen.is_none_or(|since| since == 2000));
+            state.set(end, 2000, BACKOFF);
+        })
+    });
+    threads.map(|thread| thread.join().unwrap());
+    assert_eq!(state.down_since(), Some(2000));
 }
 
 fn in_flight() {

@@ -11,6 +11,7 @@ use memchr::memchr;
 
 pub(super) use self::tag::tag_name;
 use super::name::Name;
+use super::offset;
 
 /// Which rules a document follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -358,11 +359,11 @@ impl Tokenizer {
                 end => self.text(up_to(rest, end), false, sink),
             },
             State::CdataBracket if byte == b']' => self.go(State::CdataEnd),
-            State::CdataBracket => self.again(State::Cdata),
+            State::CdataBracket => self.no_cdata_end(b"]", State::Cdata, sink),
             State::CdataEnd => match byte {
-                b']' => 1,
+                b']' => self.no_cdata_end(b"]", State::CdataEnd, sink).saturating_add(1),
                 b'>' => self.go(State::Data),
-                _ => self.again(State::Cdata),
+                _ => self.no_cdata_end(b"]]", State::Cdata, sink),
             },
             State::Plaintext => rest.len(),
             _ => self.text_step(byte, rest, sink),
@@ -438,6 +439,15 @@ impl Tokenizer {
             sink.text(piece, self.at, is_decoded);
         }
         piece.len()
+    }
+
+    /// What looked like the end of a CDATA section is text; of three brackets the first one is.
+    fn no_cdata_end<S: Sink>(&mut self, brackets: &[u8], state: State, sink: &mut S) -> usize {
+        let seen = if state == State::CdataEnd { 2 } else { offset(brackets.len()) };
+        if sink.wants_text() {
+            sink.text(brackets, self.at.saturating_sub(seen), false);
+        }
+        self.again(state)
     }
 
     fn value<S: Sink>(&mut self, piece: &[u8], sink: &mut S) -> usize {

@@ -22,8 +22,11 @@ impl Tokenizer {
                 self.no_end_tag(b"</", sink)
             }
             State::TextEndTagName => {
-                if byte.is_ascii_alphabetic() {
-                    self.name.push(byte);
+                let mut name = self.name;
+                name.push(byte);
+                // Of another name no letter is kept, however long it is.
+                if self.tag_name.starts_with(name.as_bytes()) {
+                    self.name = name;
                     return 1;
                 }
                 if ends_tag_name(byte) && self.name.is(self.tag_name.as_bytes()) {

@@ -150,3 +150,14 @@ fn tokens_are_those_of_html5ever() {
 fn tokens_are_those_of_html5ever_a_hundred_thousand_times() {
     conforms(100_000);
 }
+
+#[test]
+fn a_name_in_text_that_is_longer_than_any_is_text() {
+    assert_conforms(
+        "<noscript></title\0html</scripts </textarea\n</templatexabcdefghijklmnopqrstuvwxyz&gt=\n\
+         <script><!-<script ->-->--!><!----!>`</sCrIpT>>Bhtml\u{b}abcdefghijklmnopqrstuvwxyz--!>",
+    );
+    for name in ["style", "title", "script", "noscript"] {
+        assert_conforms(&format!("<{name}></{name}abcdefghijklmnopqrstuvwxyz></{name}a></{name}>"));
+    }
+}
