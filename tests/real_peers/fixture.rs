@@ -33,16 +33,13 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     directories.map(|directory| directory.join(program)).find(|file| file.is_file())
 }
 
-/// The first line that a program says of itself.
+/// The first line that a program says of itself, without its home page.
 pub(crate) fn version(program: &str, flag: &str) -> String {
     let said = Command::new(find(program).unwrap()).arg(flag).output().unwrap();
     let text = [said.stdout, said.stderr].concat();
-    String::from_utf8_lossy(&text)
-        .lines()
-        .find(|line| line.contains('.'))
-        .unwrap_or("unknown")
-        .trim()
-        .to_owned()
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| line.contains('.')).unwrap_or("unknown");
+    line.split(" - ").next().unwrap_or(line).trim().to_owned()
 }
 
 /// A directory that goes with this value. Others may read it: servers that are started by root do not stay root.

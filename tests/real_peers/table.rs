@@ -228,7 +228,8 @@ fn page(recipes: &[Seen; 2]) -> String {
                 });
                 write!(scenario, " ({})", number + 1).unwrap();
             }
-            writeln!(page, "| {scenario} | {} | {} | {} |", apache.1, nginx.1, haproxy.1).unwrap();
+            let [apache, nginx, haproxy] = [apache, nginx, haproxy].map(|(_, outcome)| cell(outcome));
+            writeln!(page, "| {scenario} | {apache} | {nginx} | {haproxy} |").unwrap();
         }
         page.push('\n');
         for (number, note) in notes.iter().enumerate() {
@@ -237,6 +238,11 @@ fn page(recipes: &[Seen; 2]) -> String {
     }
     page += LIMITS;
     page
+}
+
+/// A path or a URL as it is.
+fn cell(outcome: &str) -> String {
+    if outcome.contains('/') { format!("`{outcome}`") } else { outcome.to_owned() }
 }
 
 /// How the line of a version starts: what runs elsewhere may be another one.
