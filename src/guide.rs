@@ -73,6 +73,5 @@ pub mod apache {}
 #[doc = include_str!("../docs/attacks.md")]
 pub mod attacks {}
 
-#[expect(rustdoc::bare_urls, reason = "the table holds addresses as they were seen")]
 #[doc = include_str!("../docs/real_peers.md")]
 pub mod real_peers {}
