@@ -42,8 +42,6 @@ step env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 step cargo test --locked --all-targets
 step timeout 600 cargo test --locked --test real_peers -- --ignored --nocapture
 step cargo test --locked --doc
-step cargo test --locked --release --test forwarded_for_laws --test proxy_remote_user_laws --test set_remote_user_laws \
-    --test forced_host_laws --test script_name_prefix_laws --test sticky_admin_laws --test sticky_route_soak -- --ignored
 step cargo test --locked --manifest-path tests/allocations/Cargo.toml
 step cargo run --locked --manifest-path tests/models/Cargo.toml
 step cargo clippy --locked --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
