@@ -72,7 +72,11 @@ fn django_behind_our_front_end() {
     block_on(async {
         assert_eq!(get(https, "/", &[]).await.status, 401);
         let mut routes = BTreeSet::new();
-        for _ in 0..4 {
+        // Who gets a session is drawn: 64 on one member happen never.
+        for number in 0..64 {
+            if number >= 4 && routes.len() == 2 {
+                break;
+            }
             let first = get(https, "/a%2Fb/x?q=1", &[ALICE]).await;
             assert_eq!(first.status, 200, "{}", first.text());
             let cookie = first.cookie().expect("a session");
