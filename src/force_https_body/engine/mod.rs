@@ -3,8 +3,11 @@
 mod css;
 mod elements;
 mod find;
+mod formatting;
+mod html_content;
 mod name;
 mod namespaces;
+mod open_elements;
 mod reference;
 mod refresh;
 mod rewriter;

@@ -43,8 +43,24 @@ impl Name {
         self.as_bytes() == text
     }
 
+    /// Tells names apart (FNV-1a), those that are too long to be known by their start and their length.
+    pub(super) fn hash(&self) -> u32 {
+        let kept = self.bytes.get(..self.len.min(Self::CAPACITY)).unwrap_or_default();
+        hash(kept) ^ u32::try_from(self.len.saturating_sub(Self::CAPACITY)).unwrap_or(u32::MAX)
+    }
+
     /// For reports.
     pub(super) fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
+}
+
+/// Of a name that is not too long, in lower case.
+pub(super) const fn hash(mut name: &[u8]) -> u32 {
+    let mut hash: u32 = 0x811c_9dc5;
+    while let [byte, rest @ ..] = name {
+        hash = (hash ^ *byte as u32).wrapping_mul(0x0100_0193);
+        name = rest;
+    }
+    hash
 }

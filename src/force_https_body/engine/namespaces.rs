@@ -1,7 +1,10 @@
 //! In which namespace an element stands (HTML Standard, section 13.2.6.5), as far as the tokenizer must know.
 
+use super::elements::{Traits, breaks_out, may_be_around};
+use super::html_content::{HtmlContent, Outcome};
 use super::name::Name;
-use super::tokenizer::Syntax;
+use super::open_elements::{Key, last};
+use super::tokenizer::{Content, Syntax};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Namespace {
@@ -11,181 +14,156 @@ pub(super) enum Namespace {
     MathMl,
 }
 
-/// The `svg` and `math` elements that are open, and the places inside of them that hold HTML again.
+/// Follows what is open from the outermost `svg` or `math` on.
 ///
-/// All other elements are counted, not tracked: an end tag is taken to close what it names.
+/// The elements around it are not known. An end tag that closes nothing here, and may be one of theirs, is taken for
+/// it: where foreign content is over too early, less of what follows is markup, and less is upgraded.
 #[derive(Debug)]
 pub(super) struct Namespaces {
     syntax: Syntax,
-    open: Vec<Open>,
+    content: HtmlContent,
+    /// Nothing in a `noscript` of HTML ends what is around it.
+    around_noscript: Option<HtmlContent>,
 }
 
+/// A start tag that is complete.
 #[derive(Clone, Copy, Debug)]
-struct Open {
-    name: Name,
-    content: Namespace,
-    /// How many elements are open in it that are not tracked.
-    inside: u32,
+pub(super) struct StartTag<'a> {
+    pub(super) name: &'a Name,
+    pub(super) namespace: Namespace,
+    pub(super) is_html_annotation: bool,
+    pub(super) is_self_closing: bool,
 }
-
-/// Browsers nest no deeper.
-const MAX_DEPTH: usize = 512;
 
 impl Namespaces {
     pub(super) fn new(syntax: Syntax) -> Self {
-        Self { syntax, open: Vec::new() }
+        Self { syntax, content: HtmlContent::default(), around_noscript: None }
     }
 
-    pub(super) fn depth(&self) -> usize {
-        self.open.len()
-    }
-
-    pub(super) fn truncate(&mut self, depth: usize) {
-        self.open.truncate(depth);
-    }
-
-    pub(super) fn current(&self) -> Namespace {
-        self.open.last().map(|open| open.content).unwrap_or_default()
+    /// Nothing is open but elements of HTML.
+    pub(super) fn is_plain(&self) -> bool {
+        self.content.open.is_empty() && self.around_noscript.is_none()
     }
 
     pub(super) fn allows_cdata(&self) -> bool {
-        self.open.last().is_some_and(|open| open.content != Namespace::Html || open.inside == 0)
+        self.content.open.top().has_any_of(Traits::FOREIGN)
     }
 
     /// The namespace of the element that a start tag opens.
     pub(super) fn of_start_tag(&mut self, name: &Name) -> Namespace {
-        if self.syntax == Syntax::Html && self.current() != Namespace::Html && breaks_out(name) {
+        if !self.reads_as_html(name) {
+            if self.syntax == Syntax::Xml || !breaks_out(name) {
+                let is_svg = self.content.open.top().has_any_of(Traits::SVG);
+                return if is_svg { Namespace::Svg } else { Namespace::MathMl };
+            }
             self.break_out();
         }
-        let is_in_annotation =
-            || self.open.last().is_some_and(|open| open.name.is(b"annotation-xml") && open.inside == 0);
-        match (self.current(), name.as_bytes()) {
-            (Namespace::Html, b"svg") => Namespace::Svg,
-            (Namespace::MathMl, b"svg") if is_in_annotation() => Namespace::Svg,
-            (Namespace::Html, b"math") => Namespace::MathMl,
-            (current, _) => current,
+        match name.as_bytes() {
+            b"svg" => Namespace::Svg,
+            b"math" => Namespace::MathMl,
+            _ => Namespace::Html,
         }
     }
 
-    /// A `font` with attributes of HTML, or the end tags `</p>` and `</br>`, end foreign content.
+    /// A `font` with attributes of HTML ends foreign content, as other names do alone.
     pub(super) fn break_out(&mut self) {
-        while self.current() != Namespace::Html {
-            self.open.pop();
-        }
-    }
-
-    /// An element that has an end tag to come was opened.
-    pub(super) fn open(&mut self, name: &Name, namespace: Namespace, is_html_annotation: bool) {
-        let content = match (namespace, name.as_bytes()) {
-            (Namespace::Svg, b"svg") => Some(Namespace::Svg),
-            (Namespace::MathMl, b"math") => Some(Namespace::MathMl),
-            (Namespace::Svg, b"foreignobject" | b"desc" | b"title") => Some(Namespace::Html),
-            (Namespace::MathMl, b"mi" | b"mo" | b"mn" | b"ms" | b"mtext") => Some(Namespace::Html),
-            (Namespace::MathMl, b"annotation-xml") if is_html_annotation => Some(Namespace::Html),
-            (Namespace::MathMl, b"annotation-xml") => Some(Namespace::MathMl),
-            _ => None,
+        let stays = |traits: &Traits| {
+            !traits.has_any_of(Traits::FOREIGN) || traits.has_any_of(Traits::INTEGRATION_POINT)
         };
-        if let Some(content) = content.filter(|_| self.open.len() < MAX_DEPTH) {
-            self.open.push(Open { name: *name, content, inside: 0 });
-        } else if let Some(top) = self.open.last_mut() {
-            top.inside = top.inside.saturating_add(1);
+        let at = last(self.content.open.all_traits(), stays);
+        self.content.truncate(at.map_or(0, |at| at.saturating_add(1)));
+    }
+
+    /// An element begins. What it holds is otherwise said where the tag opens none, or too many are open.
+    pub(super) fn open(&mut self, tag: StartTag<'_>, content: Content) -> Option<Content> {
+        let is_html = tag.namespace == Namespace::Html;
+        if self.content.open.is_empty() && is_html && content != Content::Noscript {
+            return None;
+        }
+        if self.syntax == Syntax::Html && !self.content.open.is_empty() && self.reads_as_html(tag.name) {
+            match self.content.start_tag(tag.name) {
+                Outcome::Done => {}
+                Outcome::Ignored => return Some(Content::Markup),
+                Outcome::ReachesOut => self.content.clear(),
+            }
+        }
+        if content == Content::Noscript {
+            self.open_noscript(tag.name);
+        }
+        if !tag.is_self_closing && (!is_html || self.syntax == Syntax::Xml) {
+            let traits = Traits::of_foreign(tag.name, tag.namespace, tag.is_html_annotation);
+            self.content.open.push(Key::of_foreign(tag.name), traits);
+        }
+        self.content.open.is_too_deep.then_some(Content::Plaintext)
+    }
+
+    fn open_noscript(&mut self, name: &Name) {
+        if self.around_noscript.is_none() {
+            self.around_noscript = Some(std::mem::take(&mut self.content));
+        } else if !self.content.open.is_empty() {
+            self.content.push_ordinary(name);
         }
     }
 
-    pub(super) fn end_tag(&mut self, name: &Name) {
-        for depth in (0..self.open.len()).rev() {
-            let Some(open) = self.open.get(depth) else { return };
-            if open.name.is(name.as_bytes()) {
-                return self.open.truncate(depth);
-            }
-            if open.inside > 0 {
-                break;
-            }
+    /// `is_of_text`: it ends an element that held text, and was not left open.
+    pub(super) fn end_tag(&mut self, name: &Name, is_of_text: bool) {
+        if self.is_plain() {
+            return;
         }
-        if self.syntax == Syntax::Html && self.current() != Namespace::Html && ends_html(name) {
+        if name.is(b"noscript")
+            && let Some(around) = self.around_noscript.take()
+        {
+            self.content = around;
+        } else if !is_of_text && !self.content.open.is_empty() {
+            self.end_open(name);
+        }
+    }
+
+    fn end_open(&mut self, name: &Name) {
+        let is_xml = self.syntax == Syntax::Xml;
+        if self.content.open.top().has_any_of(Traits::FOREIGN)
+            && matches!(name.as_bytes(), b"p" | b"br")
+            && !is_xml
+        {
             self.break_out();
+        } else if let Some(at) = self.content.open.find_foreign(Key::of_foreign(name), is_xml) {
+            return self.content.truncate(at);
         }
-        if let Some(top) = self.open.last_mut() {
-            top.inside = top.inside.saturating_sub(1);
+        if is_xml || self.content.open.is_empty() {
+            return;
+        }
+        if self.content.end_tag(name) == Outcome::ReachesOut && may_be_around(name) {
+            self.content.clear();
         }
     }
-}
 
-/// Foreign content has no such elements: it is an HTML element around it that ends.
-fn ends_html(name: &Name) -> bool {
-    const NAMES: &[&[u8]] = &[
-        b"address",
-        b"article",
-        b"aside",
-        b"button",
-        b"caption",
-        b"fieldset",
-        b"figcaption",
-        b"figure",
-        b"footer",
-        b"form",
-        b"header",
-        b"label",
-        b"main",
-        b"nav",
-        b"section",
-        b"tbody",
-        b"td",
-        b"template",
-        b"tfoot",
-        b"th",
-        b"thead",
-        b"tr",
-    ];
-    NAMES.contains(&name.as_bytes()) || (breaks_out(name) && !name.is(b"body") && !name.is(b"head"))
-}
+    /// Whether text may change what is open.
+    pub(super) fn wants_text(&self) -> bool {
+        !self.content.open.is_empty()
+            && self.syntax == Syntax::Html
+            && self.content.is_changed_by_text()
+            && self.holds_html()
+    }
 
-fn breaks_out(name: &Name) -> bool {
-    const NAMES: &[&[u8]] = &[
-        b"b",
-        b"big",
-        b"blockquote",
-        b"body",
-        b"br",
-        b"center",
-        b"code",
-        b"dd",
-        b"div",
-        b"dl",
-        b"dt",
-        b"em",
-        b"embed",
-        b"h1",
-        b"h2",
-        b"h3",
-        b"h4",
-        b"h5",
-        b"h6",
-        b"head",
-        b"hr",
-        b"i",
-        b"img",
-        b"li",
-        b"listing",
-        b"menu",
-        b"meta",
-        b"nobr",
-        b"ol",
-        b"p",
-        b"pre",
-        b"ruby",
-        b"s",
-        b"small",
-        b"span",
-        b"strong",
-        b"strike",
-        b"sub",
-        b"sup",
-        b"table",
-        b"tt",
-        b"u",
-        b"ul",
-        b"var",
-    ];
-    NAMES.contains(&name.as_bytes())
+    pub(super) fn text(&mut self, piece: &[u8]) {
+        if self.wants_text() {
+            self.content.text(piece);
+        }
+    }
+
+    fn holds_html(&self) -> bool {
+        let top = self.content.open.top();
+        !top.has_any_of(Traits::FOREIGN) || top.has_any_of(Traits::INTEGRATION_POINT)
+    }
+
+    fn reads_as_html(&self, name: &Name) -> bool {
+        let top = self.content.open.top();
+        if !top.has_any_of(Traits::FOREIGN) {
+            return true;
+        }
+        if top.has_any_of(Traits::MATH_TEXT) {
+            return !matches!(name.as_bytes(), b"mglyph" | b"malignmark");
+        }
+        top.has_any_of(Traits::INTEGRATION_POINT) || (top.has_any_of(Traits::ANNOTATION) && name.is(b"svg"))
+    }
 }

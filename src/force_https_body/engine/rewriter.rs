@@ -6,9 +6,9 @@ use std::ops::Range;
 use memchr::memchr;
 
 use super::css::Css;
-use super::elements::{content_of, is_void};
+use super::elements::content_of;
 use super::name::Name;
-use super::namespaces::{Namespace, Namespaces};
+use super::namespaces::{Namespace, Namespaces, StartTag};
 use super::offset;
 use super::reference::{References, Unit};
 use super::refresh::Refresh;
@@ -69,8 +69,6 @@ impl Upgrade {
 pub(super) struct Rewriter {
     syntax: Syntax,
     namespaces: Namespaces,
-    /// How deep the `noscript` stands that is open.
-    noscript_depth: Option<usize>,
     /// The next end tag is that of the element that holds the text.
     is_text_open: bool,
     /// Where the last piece of text ended.
@@ -133,7 +131,6 @@ impl Rewriter {
         Self {
             syntax,
             namespaces: Namespaces::new(syntax),
-            noscript_depth: None,
             is_text_open: false,
             text_end: 0,
             references: References::default(),
@@ -168,7 +165,7 @@ impl Rewriter {
 
     /// Nothing is open but elements of HTML that hold markup.
     pub(super) fn is_in_plain_html(&self) -> bool {
-        self.namespaces.depth() == 0 && self.noscript_depth.is_none() && !self.scan.is_in_style
+        self.namespaces.is_plain() && !self.scan.is_in_style
     }
 
     /// The first byte that must wait. Nothing waits longer than its bound.
@@ -276,27 +273,28 @@ impl Sink for Reading<'_> {
     }
 
     fn start_tag_end(&mut self, is_self_closing: bool) -> Content {
-        let Rewriter { namespaces, scan, noscript_depth, is_text_open, syntax, .. } = &mut *self.rewriter;
+        let Rewriter { namespaces, scan, is_text_open, syntax, .. } = &mut *self.rewriter;
         scan.waiting.clear();
-        let tag = &scan.tag;
+        let tag = &mut scan.tag;
         if *syntax == Syntax::Html && tag.namespace != Namespace::Html && tag.is_styled_font {
             namespaces.break_out();
+            tag.namespace = Namespace::Html;
         }
         let content = match (*syntax, tag.namespace) {
             (Syntax::Html, Namespace::Html) => content_of(&tag.name),
             _ => Content::Markup,
         };
-        *is_text_open = !matches!(content, Content::Markup | Content::Noscript);
-        let has_end = match (*syntax, tag.namespace) {
-            (Syntax::Html, Namespace::Html) => !*is_text_open && !is_void(&tag.name),
-            _ => !is_self_closing,
+        let start_tag = StartTag {
+            name: &tag.name,
+            namespace: tag.namespace,
+            is_html_annotation: tag.is_html_annotation,
+            is_self_closing,
         };
-        if has_end {
-            namespaces.open(&tag.name, tag.namespace, tag.is_html_annotation);
+        if let Some(content) = namespaces.open(start_tag, content) {
+            *is_text_open = false;
+            return content;
         }
-        if content == Content::Noscript {
-            noscript_depth.get_or_insert(namespaces.depth());
-        }
+        *is_text_open = !matches!(content, Content::Markup | Content::Noscript);
         let is_empty = is_self_closing && content == Content::Markup;
         if tag.name.is(b"style") && tag.namespace != Namespace::MathMl && !is_empty {
             scan.begin(Kind::Css, When::Always, Name::default());
@@ -308,15 +306,8 @@ impl Sink for Reading<'_> {
 
     fn end_tag(&mut self, name: &Name, at: u64) {
         self.end_style(at);
-        let Rewriter { namespaces, noscript_depth, is_text_open, .. } = &mut *self.rewriter;
-        if !std::mem::take(is_text_open) {
-            namespaces.end_tag(name);
-        }
-        if name.is(b"noscript")
-            && let Some(depth) = noscript_depth.take()
-        {
-            namespaces.truncate(depth);
-        }
+        let Rewriter { namespaces, is_text_open, .. } = &mut *self.rewriter;
+        namespaces.end_tag(name, std::mem::take(is_text_open));
     }
 
     fn abandon_tag(&mut self) {
@@ -327,6 +318,9 @@ impl Sink for Reading<'_> {
     }
 
     fn text(&mut self, piece: &[u8], at: u64, is_decoded: bool) {
+        if !self.rewriter.scan.is_in_style {
+            return self.rewriter.namespaces.text(piece);
+        }
         let end = at.saturating_add(offset(piece.len()));
         let last_end = std::mem::replace(&mut self.rewriter.text_end, end);
         if at != last_end {
@@ -336,7 +330,7 @@ impl Sink for Reading<'_> {
     }
 
     fn wants_text(&self) -> bool {
-        self.rewriter.scan.is_in_style
+        self.rewriter.scan.is_in_style || self.rewriter.namespaces.wants_text()
     }
 
     fn allows_cdata(&self) -> bool {
