@@ -33,7 +33,7 @@ use tower_proxied::force_https_body::{
     ForceHttpsBody, ForceHttpsBodyLayer, UpgradePolicy, Upgrader, upgrade_fragment,
 };
 
-use self::floods::{FLOODS, flood};
+use self::floods::{DEEP, DEEP_FLOODS, deep, flood, floods};
 use self::support::{interleaved, is_wanted};
 
 fn main() {
@@ -67,6 +67,7 @@ fn main() {
         clean_pages(kind, pages);
     }
     growth();
+    depth();
     set_up();
 }
 
@@ -231,25 +232,51 @@ fn ask(service: &RefCell<ForceHttpsBody<Pages>>, page: &Bytes) -> Bytes {
     }
 }
 
+fn read(policy: &Arc<UpgradePolicy>, page: &Bytes) {
+    let mut upgrader = Upgrader::new(Arc::clone(policy));
+    black_box(upgrader.push(page.clone()));
+    black_box(upgrader.finish());
+}
+
 /// Twice the flood must take twice the time.
 fn growth() {
     let policy = Arc::new(UpgradePolicy::new());
-    let mut worst: Vec<_> = FLOODS
-        .iter()
-        .map(|shape| {
-            let pages = [1 << 16, 1 << 17].map(|len| Bytes::from(flood(*shape, len)));
-            let run = |page: &Bytes| {
-                let mut upgrader = Upgrader::new(Arc::clone(&policy));
-                black_box(upgrader.push(page.clone()));
-                black_box(upgrader.finish());
-            };
-            let [half, whole] = interleaved([&|| run(&pages[0]), &|| run(&pages[1])]);
-            (whole / half, pages[1].len() as f64 / whole * 1e3, shape)
+    let mut worst: Vec<_> = floods()
+        .into_iter()
+        .map(|(start, again)| {
+            let pages = [1 << 16, 1 << 17].map(|len| Bytes::from(flood(&start, again, len)));
+            let [half, whole] = interleaved([&|| read(&policy, &pages[0]), &|| read(&policy, &pages[1])]);
+            (whole / half, pages[1].len() as f64 / whole * 1e3, start, again)
         })
         .collect();
     worst.sort_by(|a, b| b.0.total_cmp(&a.0));
     println!("\n128 KiB of a flood beside 64 KiB in the same rounds, the worst of {}", worst.len());
-    for (times, speed, (start, again)) in worst.iter().take(5) {
+    for (times, speed, start, again) in worst.iter().take(5) {
+        let start = &start[..start.len().min(60)];
         println!("{times:.2} times as long, {speed:.0} MB/s: {again:?} behind {start:?}");
+    }
+}
+
+/// A tag behind many open elements must not take much longer than behind a few.
+fn depth() {
+    let policy = Arc::new(UpgradePolicy::new());
+    let mut worst: Vec<_> = DEEP_FLOODS
+        .iter()
+        .map(|shape| {
+            let pages = [4, DEEP].map(|depth| {
+                let (start, again) = deep(*shape, depth);
+                Bytes::from(flood(&start, again, 1 << 17))
+            });
+            let [few, many] = interleaved([&|| read(&policy, &pages[0]), &|| read(&policy, &pages[1])]);
+            (many / few, pages[1].len() as f64 / many * 1e3, shape)
+        })
+        .collect();
+    worst.sort_by(|a, b| b.0.total_cmp(&a.0));
+    println!(
+        "\n128 KiB of a flood behind {DEEP} open elements beside behind 4, the worst of {}",
+        worst.len()
+    );
+    for (times, speed, (start, opened, again)) in worst.iter().take(8) {
+        println!("{times:.2} times as long, {speed:.0} MB/s: {again:?} behind {start:?} and many {opened:?}");
     }
 }

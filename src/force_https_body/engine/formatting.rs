@@ -107,7 +107,9 @@ impl OpenElements {
 
     pub(super) fn clear_formatting_to_marker(&mut self) {
         while let Some(Entry::Element { at, .. }) = self.formatting.list.pop() {
-            self.unmark(at);
+            if let Some(at) = at {
+                self.unlist(at);
+            }
         }
     }
 
@@ -119,7 +121,7 @@ impl OpenElements {
         if let Some((first, _)) = same.next()
             && same.count() >= 2
         {
-            self.unlist(first);
+            self.unlist_entry(first);
         }
         self.open_formatting(key);
         let at = self.len().checked_sub(1);
@@ -152,21 +154,18 @@ impl OpenElements {
         for _ in 0..8 {
             let Some(index) = self.formatting.find(key) else { return false };
             let Some(Entry::Element { at: Some(at), .. }) = self.formatting.list.get(index).copied() else {
-                self.unlist(index);
+                self.unlist_entry(index);
                 return true;
             };
             if self.last_with(Traits::SCOPE).is_some_and(|scope| scope > at) {
                 return true;
             }
-            let inner = self.traits.get(at..).unwrap_or_default();
-            match inner.iter().position(|traits| traits.has_any_of(Traits::SPECIAL)) {
-                None => {
-                    self.unlist(index);
-                    self.truncate(at);
-                    return true;
-                }
-                Some(block) => self.adopt(key, at, at.saturating_add(block)),
-            }
+            let Some(block) = self.first_with(Traits::SPECIAL, at) else {
+                self.unlist_entry(index);
+                self.truncate(at);
+                return true;
+            };
+            self.adopt(key, at, block);
         }
         true
     }
@@ -179,7 +178,7 @@ impl OpenElements {
         let is_out_of_scope =
             at.is_some_and(|at| self.last_with(Traits::SCOPE).is_some_and(|scope| scope > at));
         if is_another_on_top || is_out_of_scope {
-            self.unlist(index);
+            self.unlist_entry(index);
             if let Some(at) = at {
                 self.remove(at);
             }
@@ -211,23 +210,17 @@ impl OpenElements {
         }
         self.copy(block, to);
         to = to.saturating_add(1);
+        self.replace(to, key, Traits::FORMATTING);
         self.formatting.place(index, to);
-        if let Some((slot, traits)) = self.keys.get_mut(to).zip(self.traits.get_mut(to)) {
-            (*slot, *traits) = (key, Traits::LISTED);
-        }
-        let behind = to.saturating_add(1)..block.saturating_add(1);
-        self.formatting.shift(behind.end, behind.len());
-        self.keys.drain(behind.clone());
-        self.traits.drain(behind);
+        self.remove_all(to.saturating_add(1)..block.saturating_add(1));
         if let Some(kept) = last_kept {
             self.formatting.move_behind(index, kept);
         }
     }
 
     fn copy(&mut self, at: usize, to: usize) {
-        if at < self.keys.len() && to < self.keys.len() {
-            self.keys.copy_within(at..=at, to);
-            self.traits.copy_within(at..=at, to);
+        if let Some(key) = self.key(at) {
+            self.replace(to, key, self.traits(at));
         }
     }
 
@@ -235,12 +228,12 @@ impl OpenElements {
         if self.traits(at).has_any_of(Traits::LISTED)
             && let Some(index) = self.formatting.index_of(at)
         {
-            self.unlist(index);
+            self.unlist_entry(index);
         }
     }
 
     fn open_formatting(&mut self, key: Key) {
-        self.push(key, Traits::LISTED);
+        self.push(key, Traits::FORMATTING);
     }
 
     fn list(&mut self, entry: Entry) {
@@ -251,17 +244,11 @@ impl OpenElements {
         self.formatting.list.push(entry);
     }
 
-    fn unlist(&mut self, index: usize) {
+    fn unlist_entry(&mut self, index: usize) {
         if index < self.formatting.list.len()
-            && let Entry::Element { at, .. } = self.formatting.list.remove(index)
+            && let Entry::Element { at: Some(at), .. } = self.formatting.list.remove(index)
         {
-            self.unmark(at);
-        }
-    }
-
-    fn unmark(&mut self, at: Option<usize>) {
-        if let Some(traits) = at.and_then(|at| self.traits.get_mut(at)) {
-            *traits = traits.without(Traits::LISTED);
+            self.unlist(at);
         }
     }
 }

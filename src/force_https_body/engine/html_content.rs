@@ -1,34 +1,11 @@
 //! What the tags of HTML that stand in foreign content do to the open elements (HTML Standard, section 13.2.6.4).
 
 use super::elements::{Traits, is_block, is_formatting, is_of_table};
-use super::name::Name;
+use super::keys::*;
 use super::open_elements::{Key, OpenElements, Place};
 
-const BUTTON: Key = Key::html(b"button");
-const COLGROUP: Key = Key::html(b"colgroup");
-const DD: Key = Key::html(b"dd");
-const DT: Key = Key::html(b"dt");
-const FORM: Key = Key::html(b"form");
-const LI: Key = Key::html(b"li");
-const NOBR: Key = Key::html(b"nobr");
-const OPTGROUP: Key = Key::html(b"optgroup");
-const OPTION: Key = Key::html(b"option");
-const P: Key = Key::html(b"p");
-const RTC: Key = Key::html(b"rtc");
-const RUBY: Key = Key::html(b"ruby");
-const SELECT: Key = Key::html(b"select");
-const TABLE: Key = Key::html(b"table");
-const TBODY: Key = Key::html(b"tbody");
-const TEMPLATE: Key = Key::html(b"template");
-const TH: Key = Key::html(b"th");
-const TD: Key = Key::html(b"td");
-const TFOOT: Key = Key::html(b"tfoot");
-const THEAD: Key = Key::html(b"thead");
-const TR: Key = Key::html(b"tr");
-const CAPTION: Key = Key::html(b"caption");
-
-const LIST_ITEM: Traits = Traits::SCOPE.and(Traits::LIST_SCOPE);
-const IN_BUTTON: Traits = Traits::SCOPE.and(Traits::BUTTON_SCOPE);
+const LIST_SCOPE: Traits = Traits::SCOPE.and(Traits::LIST_SCOPE);
+const BUTTON_SCOPE: Traits = Traits::SCOPE.and(Traits::BUTTON_SCOPE);
 
 /// The open elements, and what else a parser keeps of them.
 #[derive(Debug, Default)]
@@ -135,217 +112,209 @@ impl HtmlContent {
         self.open.in_scope(key, Traits::TABLE_SCOPE).is_some()
     }
 
-    fn push(&mut self, name: &Name) {
-        self.open.push(Key::of_html(name), Traits::of_html(name));
-    }
-
-    fn push_known(&mut self, name: &[u8]) {
-        self.push(&Name::of(name));
+    fn push(&mut self, key: Key) {
+        self.open.push(key, Traits::of_html(key));
     }
 
     /// A start tag that opens an element of HTML, an `svg`, or a `math`; the last two are left to be opened.
-    pub(super) fn start_tag(&mut self, name: &Name) -> Outcome {
-        let tag = name.as_bytes();
+    pub(super) fn start_tag(&mut self, key: Key) -> Outcome {
         while !self.open.is_too_deep {
-            match (self.mode(), tag) {
-                (Mode::Around, _) if is_of_table(name) => return Outcome::ReachesOut,
-                (Mode::Body | Mode::Around, _) => self.start_tag_in_body(name),
+            match (self.mode(), key) {
+                (Mode::Around, _) if is_of_table(key) => return Outcome::ReachesOut,
+                (Mode::Body | Mode::Around, _) => self.start_tag_in_body(key),
                 (
                     Mode::Template,
-                    b"base" | b"basefont" | b"bgsound" | b"link" | b"meta" | b"noframes" | b"script"
-                    | b"style" | b"template" | b"title",
-                ) => self.start_tag_in_body(name),
+                    BASE | BASEFONT | BGSOUND | LINK | META | NOFRAMES | SCRIPT | STYLE | TEMPLATE | TITLE,
+                ) => self.start_tag_in_body(key),
                 (Mode::Template, _) => {
-                    let mode = match tag {
-                        b"caption" | b"colgroup" | b"tbody" | b"tfoot" | b"thead" => Mode::Table,
-                        b"col" => Mode::ColumnGroup,
-                        b"tr" => Mode::TableBody,
-                        b"td" | b"th" => Mode::Row,
+                    let mode = match key {
+                        CAPTION | COLGROUP | TBODY | TFOOT | THEAD => Mode::Table,
+                        COL => Mode::ColumnGroup,
+                        TR => Mode::TableBody,
+                        TD | TH => Mode::Row,
                         _ => Mode::Body,
                     };
                     self.template_modes.pop();
                     self.template_modes.push(mode);
                     continue;
                 }
-                (Mode::Cell | Mode::Caption, _) if is_of_table(name) => {
+                (Mode::Cell | Mode::Caption, _) if is_of_table(key) => {
                     self.close_marked_mode();
                     continue;
                 }
-                (Mode::Cell | Mode::Caption, _) => self.start_tag_in_body(name),
-                (Mode::ColumnGroup, b"col" | b"html") => {}
-                (Mode::ColumnGroup, b"template") => self.start_tag_in_body(name),
+                (Mode::Cell | Mode::Caption, _) => self.start_tag_in_body(key),
+                (Mode::ColumnGroup, COL | HTML) => {}
+                (Mode::ColumnGroup, TEMPLATE) => self.start_tag_in_body(key),
                 (Mode::ColumnGroup, _) if self.open.top_is(COLGROUP) => {
                     self.open.pop();
                     continue;
                 }
                 (Mode::ColumnGroup, _) => return Outcome::Ignored,
-                (Mode::Row, b"td" | b"th") => self.push_marked_cell(name),
-                (Mode::Row, _) if is_of_table(name) => {
+                (Mode::Row, TD | TH) => self.push_marked_cell(key),
+                (Mode::Row, _) if is_of_table(key) => {
                     if !self.is_in_table_scope(TR) {
                         return Outcome::Done;
                     }
                     self.close_mode();
                     continue;
                 }
-                (Mode::TableBody, b"tr") => {
+                (Mode::TableBody, TR) => {
                     self.clear_to_mode();
-                    self.push(name);
+                    self.push(key);
                 }
-                (Mode::TableBody, b"td" | b"th") => {
+                (Mode::TableBody, TD | TH) => {
                     self.clear_to_mode();
-                    self.push_known(b"tr");
+                    self.push(TR);
                     continue;
                 }
-                (Mode::TableBody, _) if is_of_table(name) => {
+                (Mode::TableBody, _) if is_of_table(key) => {
                     if ![TBODY, THEAD, TFOOT].into_iter().any(|key| self.is_in_table_scope(key)) {
                         return Outcome::Done;
                     }
                     self.close_mode();
                     continue;
                 }
-                (_, b"caption") => self.push_marked_cell(name),
-                (_, b"colgroup" | b"tbody" | b"tfoot" | b"thead") => {
+                (_, CAPTION) => self.push_marked_cell(key),
+                (_, COLGROUP | TBODY | TFOOT | THEAD) => {
                     self.clear_to_mode();
-                    self.push(name);
+                    self.push(key);
                 }
-                (_, b"col") => {
+                (_, COL) => {
                     self.clear_to_mode();
-                    self.push_known(b"colgroup");
+                    self.push(COLGROUP);
                 }
-                (_, b"td" | b"th" | b"tr") => {
+                (_, TD | TH | TR) => {
                     self.clear_to_mode();
-                    self.push_known(b"tbody");
+                    self.push(TBODY);
                     continue;
                 }
-                (_, b"table") => match self.open.in_scope(TABLE, Traits::TABLE_SCOPE) {
+                (_, TABLE) => match self.open.in_scope(TABLE, Traits::TABLE_SCOPE) {
                     Some(at) => {
                         self.open.truncate(at);
                         continue;
                     }
                     None => return Outcome::Done,
                 },
-                (_, b"form") => self.has_form |= !self.open.has(TEMPLATE),
-                _ => self.start_tag_in_body(name),
+                (_, FORM) => self.has_form |= !self.open.has(TEMPLATE),
+                _ => self.start_tag_in_body(key),
             }
             break;
         }
         Outcome::Done
     }
 
-    fn push_marked_cell(&mut self, name: &Name) {
+    fn push_marked_cell(&mut self, key: Key) {
         self.clear_to_mode();
-        self.push(name);
+        self.push(key);
         self.open.mark_formatting();
     }
 
-    fn start_tag_in_body(&mut self, name: &Name) {
-        match name.as_bytes() {
-            b"base" | b"basefont" | b"bgsound" | b"body" | b"frame" | b"frameset" | b"head" | b"html"
-            | b"iframe" | b"link" | b"meta" | b"noembed" | b"noframes" | b"noscript" | b"param"
-            | b"script" | b"source" | b"style" | b"textarea" | b"title" | b"track" => {}
-            _ if is_of_table(name) => {}
-            b"area" | b"br" | b"embed" | b"image" | b"img" | b"keygen" | b"wbr" | b"math" | b"svg" => {
+    fn start_tag_in_body(&mut self, key: Key) {
+        match key {
+            BASE | BASEFONT | BGSOUND | BODY | FRAME | FRAMESET | HEAD | HTML | IFRAME | LINK | META
+            | NOEMBED | NOFRAMES | NOSCRIPT | PARAM | SCRIPT | SOURCE | STYLE | TEXTAREA | TITLE | TRACK => {}
+            _ if is_of_table(key) => {}
+            AREA | BR | EMBED | IMAGE | IMG | KEYGEN | WBR | MATH | SVG => {
                 self.open.reconstruct_formatting();
             }
-            b"a" => {
-                self.open.end_formatting_for_good(Key::of_html(name));
-                self.push_formatting(name);
+            A => {
+                self.open.end_formatting_for_good(key);
+                self.push_formatting(key);
             }
-            b"nobr" => {
+            NOBR => {
                 self.open.reconstruct_formatting();
                 if self.open.in_scope(NOBR, Traits::SCOPE).is_some() {
                     self.end_formatting(NOBR);
                 }
-                self.push_formatting(name);
+                self.push_formatting(key);
             }
-            _ if is_formatting(name) => self.push_formatting(name),
-            b"table" => {
+            _ if is_formatting(key) => self.push_formatting(key),
+            TABLE => {
                 // As on pages that are not in quirks mode.
                 self.close_paragraph();
-                self.push(name);
+                self.push(key);
             }
-            b"p" => {
+            P => {
                 self.close_paragraph();
-                self.push(name);
+                self.push(key);
             }
-            _ if is_block(name) => {
+            _ if is_block(key) => {
                 self.close_paragraph();
-                self.push(name);
+                self.push(key);
             }
-            b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" => {
+            H1 | H2 | H3 | H4 | H5 | H6 => {
                 self.close_paragraph();
                 if self.open.top().has_any_of(Traits::HEADING) {
                     self.open.pop();
                 }
-                self.push(name);
+                self.push(key);
             }
-            b"li" => self.start_item(name, &[LI]),
-            b"dd" | b"dt" => self.start_item(name, &[DD, DT]),
-            b"plaintext" => self.close_paragraph(),
-            b"xmp" => {
+            LI => self.start_item(key, &[LI]),
+            DD | DT => self.start_item(key, &[DD, DT]),
+            PLAINTEXT => self.close_paragraph(),
+            XMP => {
                 self.close_paragraph();
                 self.open.reconstruct_formatting();
             }
-            b"hr" => {
+            HR => {
                 self.close_paragraph();
                 if self.open.in_scope(SELECT, Traits::SCOPE).is_some() {
                     self.open.generate_implied_end_tags(None);
                 }
             }
-            b"form" => self.start_form(name),
-            b"button" => {
+            FORM => self.start_form(key),
+            BUTTON => {
                 self.close_in_scope(BUTTON);
-                self.push_ordinary(name);
+                self.push_ordinary(key);
             }
-            b"applet" | b"marquee" | b"object" => {
-                self.push_ordinary(name);
+            APPLET | MARQUEE | OBJECT => {
+                self.push_ordinary(key);
                 self.open.mark_formatting();
             }
-            b"input" => {
+            INPUT => {
                 self.close_in_scope(SELECT);
                 self.open.reconstruct_formatting();
             }
-            b"select" => {
+            SELECT => {
                 if !self.close_in_scope(SELECT) {
-                    self.push_ordinary(name);
+                    self.push_ordinary(key);
                 }
             }
-            b"option" | b"optgroup" => {
+            OPTION | OPTGROUP => {
                 if self.open.in_scope(SELECT, Traits::SCOPE).is_some() {
-                    self.open.generate_implied_end_tags(Some(OPTGROUP).filter(|_| name.is(b"option")));
+                    self.open.generate_implied_end_tags(Some(OPTGROUP).filter(|_| key == OPTION));
                 } else if self.open.top_is(OPTION) {
                     self.open.pop();
                 }
-                self.push_ordinary(name);
+                self.push_ordinary(key);
             }
-            b"rb" | b"rp" | b"rt" | b"rtc" => {
+            RB | RP | RT | RTC => {
                 if self.open.in_scope(RUBY, Traits::SCOPE).is_some() {
-                    self.open
-                        .generate_implied_end_tags(Some(RTC).filter(|_| name.is(b"rp") || name.is(b"rt")));
+                    self.open.generate_implied_end_tags(Some(RTC).filter(|_| key == RP || key == RT));
                 }
-                self.push(name);
+                self.push(key);
             }
-            b"template" => {
+            TEMPLATE => {
                 self.open.mark_formatting();
-                self.push(name);
+                self.push(key);
                 self.template_modes.push(Mode::Template);
             }
-            _ => self.push_ordinary(name),
+            _ => self.push_ordinary(key),
         }
     }
 
-    pub(super) fn push_ordinary(&mut self, name: &Name) {
+    pub(super) fn push_ordinary(&mut self, key: Key) {
         self.open.reconstruct_formatting();
-        self.push(name);
+        self.push(key);
     }
 
-    fn push_formatting(&mut self, name: &Name) {
+    fn push_formatting(&mut self, key: Key) {
         self.open.reconstruct_formatting();
-        self.open.push_formatting(Key::of_html(name));
+        self.open.push_formatting(key);
     }
 
     fn close_paragraph(&mut self) {
-        if let Some(at) = self.open.in_scope(P, IN_BUTTON) {
+        if let Some(at) = self.open.in_scope(P, BUTTON_SCOPE) {
             self.open.truncate(at);
         }
     }
@@ -359,103 +328,101 @@ impl HtmlContent {
     }
 
     /// It ends the item of a list that is open, unless it is further out than a list.
-    fn start_item(&mut self, name: &Name, items: &[Key]) {
+    fn start_item(&mut self, key: Key, items: &[Key]) {
         let found = items.iter().filter_map(|item| self.open.in_scope(*item, Traits::ITEM_SCOPE)).max();
         if let Some(at) = found {
             self.open.truncate(at);
         }
         self.close_paragraph();
-        self.push(name);
+        self.push(key);
     }
 
-    fn start_form(&mut self, name: &Name) {
+    fn start_form(&mut self, key: Key) {
         let is_in_template = self.open.has(TEMPLATE);
         if self.has_form && !is_in_template {
             return;
         }
         self.close_paragraph();
-        let traits = Traits::of_html(name);
+        let traits = Traits::of_html(key);
         let is_pointed_at = if is_in_template { Traits::default() } else { Traits::FORM };
         self.has_form |= !is_in_template;
         self.open.push(FORM, traits.and(is_pointed_at));
     }
 
-    pub(super) fn end_tag(&mut self, name: &Name) -> Outcome {
-        let (tag, key) = (name.as_bytes(), Key::of_html(name));
+    pub(super) fn end_tag(&mut self, key: Key) -> Outcome {
         loop {
-            match (self.mode(), tag) {
-                (Mode::Around, b"col" | b"colgroup") => {}
-                (Mode::Around, b"table") => return Outcome::ReachesOut,
-                (Mode::Around, _) if is_of_table(name) => return Outcome::ReachesOut,
-                (_, b"template") | (Mode::Body | Mode::Around, _) => return self.end_tag_in_body(name),
+            match (self.mode(), key) {
+                (Mode::Around, COL | COLGROUP) => {}
+                (Mode::Around, TABLE) => return Outcome::ReachesOut,
+                (Mode::Around, _) if is_of_table(key) => return Outcome::ReachesOut,
+                (_, TEMPLATE) | (Mode::Body | Mode::Around, _) => return self.end_tag_in_body(key),
                 (Mode::Template, _) => {}
-                (Mode::Cell, b"td" | b"th") => {
+                (Mode::Cell, TD | TH) => {
                     if self.is_in_table_scope(key) {
                         self.close_marked_mode();
                     }
                 }
-                (Mode::Cell, b"table" | b"tbody" | b"tfoot" | b"thead" | b"tr") => {
+                (Mode::Cell, TABLE | TBODY | TFOOT | THEAD | TR) => {
                     if !self.is_in_table_scope(key) {
                         return Outcome::Done;
                     }
                     self.close_marked_mode();
                     continue;
                 }
-                (Mode::Caption, b"caption") => self.close_marked_mode(),
-                (Mode::Caption, b"table") => {
+                (Mode::Caption, CAPTION) => self.close_marked_mode(),
+                (Mode::Caption, TABLE) => {
                     self.close_marked_mode();
                     continue;
                 }
-                (Mode::ColumnGroup, b"col") => {}
+                (Mode::ColumnGroup, COL) => {}
                 (Mode::ColumnGroup, _) if self.open.top_is(COLGROUP) => {
                     self.open.pop();
-                    if !name.is(b"colgroup") {
+                    if key != COLGROUP {
                         continue;
                     }
                 }
                 (Mode::ColumnGroup, _) => {}
-                (Mode::Row, b"tr") if self.is_in_table_scope(TR) => self.close_mode(),
-                (Mode::Row, b"table" | b"tbody" | b"tfoot" | b"thead") => {
-                    let is_open = name.is(b"table") || self.is_in_table_scope(key);
+                (Mode::Row, TR) if self.is_in_table_scope(TR) => self.close_mode(),
+                (Mode::Row, TABLE | TBODY | TFOOT | THEAD) => {
+                    let is_open = key == TABLE || self.is_in_table_scope(key);
                     if !(is_open && self.is_in_table_scope(TR)) {
                         return Outcome::Done;
                     }
                     self.close_mode();
                     continue;
                 }
-                (Mode::TableBody, b"tbody" | b"tfoot" | b"thead") => {
+                (Mode::TableBody, TBODY | TFOOT | THEAD) => {
                     if self.is_in_table_scope(key) {
                         self.close_mode();
                     }
                 }
-                (Mode::TableBody, b"table") => {
+                (Mode::TableBody, TABLE) => {
                     if ![TBODY, THEAD, TFOOT].into_iter().any(|key| self.is_in_table_scope(key)) {
                         return Outcome::Done;
                     }
                     self.close_mode();
                     continue;
                 }
-                (_, b"table") => {
+                (_, TABLE) => {
                     if let Some(at) = self.open.in_scope(TABLE, Traits::TABLE_SCOPE) {
                         self.open.truncate(at);
                     }
                 }
-                _ if is_of_table(name) => {}
-                _ => return self.end_tag_in_body(name),
+                _ if is_of_table(key) => {}
+                _ => return self.end_tag_in_body(key),
             }
             return Outcome::Done;
         }
     }
 
-    fn end_tag_in_body(&mut self, name: &Name) -> Outcome {
-        let key = Key::of_html(name);
-        match name.as_bytes() {
-            b"body" | b"html" => Outcome::Done,
-            b"br" => {
+    fn end_tag_in_body(&mut self, key: Key) -> Outcome {
+        match key {
+            BODY | HTML => Outcome::Done,
+            BR => {
                 self.open.reconstruct_formatting();
                 Outcome::Done
             }
-            b"template" => match self.open.find(TEMPLATE, Traits::default()) {
+            TEMPLATE => match self.open.find(TEMPLATE, Traits::default()) {
                 Place::At(at) => {
                     self.open.truncate(at);
                     self.open.clear_formatting_to_marker();
@@ -464,11 +431,11 @@ impl HtmlContent {
                 }
                 Place::Nowhere | Place::Around => Outcome::ReachesOut,
             },
-            b"form" => self.end_form(),
-            b"li" => self.end_within(key, LIST_ITEM),
-            b"p" => self.end_within(key, IN_BUTTON),
-            b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" => self.end_heading(),
-            b"applet" | b"marquee" | b"object" => {
+            FORM => self.end_form(),
+            LI => self.end_within(key, LIST_SCOPE),
+            P => self.end_within(key, BUTTON_SCOPE),
+            H1 | H2 | H3 | H4 | H5 | H6 => self.end_heading(),
+            APPLET | MARQUEE | OBJECT => {
                 let is_open = self.open.in_scope(key, Traits::SCOPE).is_some();
                 let outcome = self.end_within(key, Traits::SCOPE);
                 if is_open {
@@ -476,9 +443,9 @@ impl HtmlContent {
                 }
                 outcome
             }
-            b"button" | b"dd" | b"dt" | b"select" => self.end_within(key, Traits::SCOPE),
-            _ if is_block(name) => self.end_within(key, Traits::SCOPE),
-            _ if is_formatting(name) => self.end_formatting(key),
+            BUTTON | DD | DT | SELECT => self.end_within(key, Traits::SCOPE),
+            _ if is_block(key) => self.end_within(key, Traits::SCOPE),
+            _ if is_formatting(key) => self.end_formatting(key),
             _ => self.end_within(key, Traits::SPECIAL),
         }
     }

@@ -5,6 +5,7 @@ mod elements;
 mod find;
 mod formatting;
 mod html_content;
+mod keys;
 mod name;
 mod namespaces;
 mod open_elements;

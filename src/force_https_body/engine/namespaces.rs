@@ -3,7 +3,7 @@
 use super::elements::{Traits, breaks_out, may_be_around};
 use super::html_content::{HtmlContent, Outcome};
 use super::name::Name;
-use super::open_elements::{Key, last};
+use super::open_elements::Key;
 use super::tokenizer::{Content, Syntax};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,13 +46,13 @@ impl Namespaces {
     }
 
     pub(super) fn allows_cdata(&self) -> bool {
-        self.content.open.top().has_any_of(Traits::FOREIGN)
+        !self.content.open.top().has_any_of(Traits::HTML)
     }
 
     /// The namespace of the element that a start tag opens.
     pub(super) fn of_start_tag(&mut self, name: &Name) -> Namespace {
         if !self.reads_as_html(name) {
-            if self.syntax == Syntax::Xml || !breaks_out(name) {
+            if self.syntax == Syntax::Xml || !breaks_out(Key::of_html(name)) {
                 let is_svg = self.content.open.top().has_any_of(Traits::SVG);
                 return if is_svg { Namespace::Svg } else { Namespace::MathMl };
             }
@@ -67,10 +67,7 @@ impl Namespaces {
 
     /// A `font` with attributes of HTML ends foreign content, as other names do alone.
     pub(super) fn break_out(&mut self) {
-        let stays = |traits: &Traits| {
-            !traits.has_any_of(Traits::FOREIGN) || traits.has_any_of(Traits::INTEGRATION_POINT)
-        };
-        let at = last(self.content.open.all_traits(), stays);
+        let at = self.content.open.last_with(Traits::HTML.and(Traits::INTEGRATION_POINT));
         self.content.truncate(at.map_or(0, |at| at.saturating_add(1)));
     }
 
@@ -81,7 +78,7 @@ impl Namespaces {
             return None;
         }
         if self.syntax == Syntax::Html && !self.content.open.is_empty() && self.reads_as_html(tag.name) {
-            match self.content.start_tag(tag.name) {
+            match self.content.start_tag(Key::of_html(tag.name)) {
                 Outcome::Done => {}
                 Outcome::Ignored => return Some(Content::Markup),
                 Outcome::ReachesOut => self.content.clear(),
@@ -101,7 +98,7 @@ impl Namespaces {
         if self.around_noscript.is_none() {
             self.around_noscript = Some(std::mem::take(&mut self.content));
         } else if !self.content.open.is_empty() {
-            self.content.push_ordinary(name);
+            self.content.push_ordinary(Key::of_html(name));
         }
     }
 
@@ -121,10 +118,8 @@ impl Namespaces {
 
     fn end_open(&mut self, name: &Name) {
         let is_xml = self.syntax == Syntax::Xml;
-        if self.content.open.top().has_any_of(Traits::FOREIGN)
-            && matches!(name.as_bytes(), b"p" | b"br")
-            && !is_xml
-        {
+        let is_html = self.content.open.top().has_any_of(Traits::HTML);
+        if !is_html && !is_xml && matches!(name.as_bytes(), b"p" | b"br") {
             self.break_out();
         } else if let Some(at) = self.content.open.find_foreign(Key::of_foreign(name), is_xml) {
             return self.content.truncate(at);
@@ -132,7 +127,7 @@ impl Namespaces {
         if is_xml || self.content.open.is_empty() {
             return;
         }
-        if self.content.end_tag(name) == Outcome::ReachesOut && may_be_around(name) {
+        if self.content.end_tag(Key::of_html(name)) == Outcome::ReachesOut && may_be_around(name) {
             self.content.clear();
         }
     }
@@ -153,12 +148,12 @@ impl Namespaces {
 
     fn holds_html(&self) -> bool {
         let top = self.content.open.top();
-        !top.has_any_of(Traits::FOREIGN) || top.has_any_of(Traits::INTEGRATION_POINT)
+        top.has_any_of(Traits::HTML) || top.has_any_of(Traits::INTEGRATION_POINT)
     }
 
     fn reads_as_html(&self, name: &Name) -> bool {
         let top = self.content.open.top();
-        if !top.has_any_of(Traits::FOREIGN) {
+        if top.has_any_of(Traits::HTML) {
             return true;
         }
         if top.has_any_of(Traits::MATH_TEXT) {

@@ -1,5 +1,7 @@
 //! The stack of open elements (HTML Standard, section 13.2.4.2), in arrays that are searched many elements at once.
 
+use std::ops::Range;
+
 use super::elements::Traits;
 use super::formatting::Formatting;
 use super::name::{Name, hash};
@@ -20,16 +22,39 @@ impl Key {
     pub(super) fn of_foreign(name: &Name) -> Self {
         Self(name.hash() & !1)
     }
+
+    fn bit(self) -> u64 {
+        1_u64.rotate_left(self.0 >> 26)
+    }
 }
 
 /// The elements that are open from the outermost `svg` or `math` on, those of HTML inside of it included.
 #[derive(Debug, Default)]
 pub(super) struct OpenElements {
-    pub(super) keys: Vec<Key>,
-    pub(super) traits: Vec<Traits>,
+    keys: Vec<Key>,
+    traits: Vec<Traits>,
+    /// One for each [`RUN`] of the others.
+    runs: Vec<Run>,
     pub(super) formatting: Formatting,
     pub(super) is_too_deep: bool,
 }
+
+/// What some of so many elements may be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    traits: Traits,
+    /// One bit for each name, which others may share.
+    keys: u64,
+}
+
+impl Run {
+    fn add(&mut self, key: Key, traits: Traits) {
+        self.traits = self.traits.and(traits);
+        self.keys |= key.bit();
+    }
+}
+
+const RUN: usize = 32;
 
 /// Where an element stands that a tag asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +81,21 @@ impl OpenElements {
     pub(super) fn clear(&mut self) {
         self.keys.clear();
         self.traits.clear();
+        self.runs.clear();
         self.formatting.clear();
     }
 
     pub(super) fn push(&mut self, key: Key, traits: Traits) {
-        if self.keys.len() >= MAX_DEPTH {
+        let len = self.keys.len();
+        if len >= MAX_DEPTH {
             self.is_too_deep = true;
             return;
+        }
+        if len.is_multiple_of(RUN) {
+            self.runs.push(Run::default());
+        }
+        if let Some(run) = self.runs.last_mut() {
+            run.add(key, traits);
         }
         self.keys.push(key);
         self.traits.push(traits);
@@ -74,6 +107,7 @@ impl OpenElements {
         self.formatting.close(len, listed);
         self.keys.truncate(len);
         self.traits.truncate(len);
+        self.runs.truncate(len.div_ceil(RUN));
     }
 
     pub(super) fn pop(&mut self) {
@@ -81,16 +115,45 @@ impl OpenElements {
     }
 
     pub(super) fn remove(&mut self, at: usize) {
-        if at < self.keys.len() {
-            self.keys.remove(at);
-            self.traits.remove(at);
-            self.formatting.shift(at, 1);
+        self.remove_all(at..at.saturating_add(1));
+    }
+
+    pub(super) fn remove_all(&mut self, places: Range<usize>) {
+        if places.is_empty() || places.end > self.keys.len() {
+            return;
+        }
+        self.formatting.shift(places.end, places.len());
+        self.keys.drain(places.clone());
+        self.traits.drain(places);
+        self.runs.clear();
+        for (keys, traits) in self.keys.chunks(RUN).zip(self.traits.chunks(RUN)) {
+            let mut run = Run::default();
+            keys.iter().zip(traits).for_each(|(key, traits)| run.add(*key, *traits));
+            self.runs.push(run);
+        }
+    }
+
+    pub(super) fn replace(&mut self, at: usize, key: Key, traits: Traits) {
+        if let Some(slot) = self.keys.get_mut(at) {
+            *slot = key;
+        }
+        if let Some(slot) = self.traits.get_mut(at) {
+            *slot = traits;
+        }
+        if let Some(run) = self.runs.get_mut(at / RUN) {
+            run.add(key, traits);
+        }
+    }
+
+    pub(super) fn unlist(&mut self, at: usize) {
+        if let Some(traits) = self.traits.get_mut(at) {
+            *traits = traits.without(Traits::LISTED);
         }
     }
 
     /// What is known of the current node.
     pub(super) fn top(&self) -> Traits {
-        self.traits.last().copied().unwrap_or_default()
+        self.traits.last().copied().unwrap_or(Traits::HTML)
     }
 
     pub(super) fn top_is(&self, key: Key) -> bool {
@@ -105,24 +168,48 @@ impl OpenElements {
         self.traits.get(at).copied().unwrap_or_default()
     }
 
-    pub(super) fn all_traits(&self) -> &[Traits] {
-        &self.traits
+    pub(super) fn first_with(&self, any_of: Traits, from: usize) -> Option<usize> {
+        let at = self.traits.get(from..)?.iter().position(|traits| traits.has_any_of(any_of))?;
+        Some(from.saturating_add(at))
     }
 
     pub(super) fn last_with(&self, any_of: Traits) -> Option<usize> {
-        last(&self.traits, |traits| traits.has_any_of(any_of))
+        let may_have = |run: &Run| run.traits.has_any_of(any_of);
+        self.last(&self.traits, 0, may_have, |traits| traits.has_any_of(any_of))
+    }
+
+    fn last_named(&self, key: Key, from: usize) -> Option<usize> {
+        let may_have = |run: &Run| run.keys & key.bit() != 0;
+        self.last(&self.keys, from, may_have, |open| *open == key)
+    }
+
+    /// Each run is looked through without a branch for each element, and most runs not at all.
+    fn last<T>(
+        &self,
+        elements: &[T],
+        from: usize,
+        may_have: impl Fn(&Run) -> bool,
+        is: impl Fn(&T) -> bool,
+    ) -> Option<usize> {
+        let runs = elements.chunks(RUN).zip(&self.runs).enumerate().skip(from / RUN).rev();
+        for (index, (elements, _)) in runs.filter(|(_, (_, run))| may_have(run)) {
+            if elements.iter().fold(false, |any, element| any | is(element)) {
+                let at = elements.iter().rposition(is)?.saturating_add(index.saturating_mul(RUN));
+                return Some(at).filter(|at| *at >= from);
+            }
+        }
+        None
     }
 
     pub(super) fn has(&self, key: Key) -> bool {
-        last(&self.keys, |open| *open == key).is_some()
+        self.last_named(key, 0).is_some()
     }
 
     /// The nearest element of this name, unless one that `ends` the search is further in.
     pub(super) fn find(&self, key: Key, ends: Traits) -> Place {
         let end = self.last_with(ends);
-        let from = end.unwrap_or(0);
-        match last(self.keys.get(from..).unwrap_or_default(), |open| *open == key) {
-            Some(at) => Place::At(from.saturating_add(at)),
+        match self.last_named(key, end.unwrap_or(0)) {
+            Some(at) => Place::At(at),
             None if end.is_some() => Place::Nowhere,
             None => Place::Around,
         }
@@ -130,10 +217,8 @@ impl OpenElements {
 
     /// The nearest element of this name with none of HTML further in, of which there is none in XML.
     pub(super) fn find_foreign(&self, key: Key, is_xml: bool) -> Option<usize> {
-        let is_html = |traits: &Traits| !is_xml && !traits.has_any_of(Traits::FOREIGN);
-        let from = last(&self.traits, is_html).map_or(0, |html| html.saturating_add(1));
-        let at = last(self.keys.get(from..)?, |open| *open == key)?;
-        Some(from.saturating_add(at))
+        let html = self.last_with(Traits::HTML).filter(|_| !is_xml);
+        self.last_named(key, html.map_or(0, |html| html.saturating_add(1)))
     }
 
     /// As [`find`](Self::find), for what only counts if it is open here.
@@ -149,17 +234,4 @@ impl OpenElements {
             self.pop();
         }
     }
-}
-
-/// The last item that `is`: whole runs are looked through without a branch for each.
-pub(super) fn last<T>(items: &[T], is: impl Fn(&T) -> bool) -> Option<usize> {
-    const RUN: usize = 32;
-    let mut behind = items.len();
-    for run in items.rchunks(RUN) {
-        behind = behind.saturating_sub(run.len());
-        if run.iter().fold(false, |any, item| any | is(item)) {
-            return run.iter().rposition(is).map(|at| behind.saturating_add(at));
-        }
-    }
-    None
 }
