@@ -358,8 +358,13 @@ fn outermost_foreign() -> BoxedStrategy<String> {
 const NESTED: &[&str] = &[
     "p", "p", "div", "div", "span", "b", "b", "i", "a", "a", "nobr", "font", "x-y", "ul", "li", "li", "dd", "dt", "h1", "h2",
     "button", "form", "select", "option", "optgroup", "object", "template", "ruby", "rt", "rb", "rtc", "pre", "center",
-    "table", "table", "caption", "colgroup", "col", "tbody", "thead", "tr", "td", "td", "th", "body", "label", "details",
-    "br", "hr", "input", "img", "embed",
+    "table", "body", "label", "details", "br", "hr", "input", "img", "embed",
+];
+
+#[rustfmt::skip]
+const NESTED_IN_TABLE: &[&str] = &[
+    "table", "caption", "colgroup", "col", "tbody", "thead", "tr", "td", "td", "th", "p", "div", "b", "i", "a", "li", "form",
+    "template", "select", "input", "button", "object",
 ];
 
 #[rustfmt::skip]
@@ -390,18 +395,39 @@ fn disordered_foreign() -> BoxedStrategy<String> {
     ]);
     let bare =
         |open: &'static str, names| joined(vec![Just(open.to_owned()).boxed(), some(names), some(&[">"])]);
-    let piece = prop_oneof![
-        6 => bare("<", NESTED),
-        1 => start(NESTED),
-        4 => bare("</", NESTED),
-        2 => bare("<", FOREIGN),
-        3 => bare("</", FOREIGN),
-        3 => point,
-        4 => shown,
-        2 => some(&["x", " ", "&amp;", "\0", "<!-- -->", "</>", "<g/>", "<svg/>", "<title/>"]),
-    ];
-    let open = some(&["<svg>", "<svg>", "<math>", "<svg><desc>", "<svg><foreignObject>", "<math><mtext>"]);
-    joined(vec![open, vec(piece, 0..16).prop_map(|pieces| pieces.concat()).boxed()])
+    let pieces = |html: &'static [&'static str]| {
+        let piece = prop_oneof![
+            6 => bare("<", html),
+            1 => start(html),
+            4 => bare("</", html),
+            2 => bare("<", FOREIGN),
+            3 => bare("</", FOREIGN),
+            3 => point.clone(),
+            4 => shown.clone(),
+            2 => some(&["x", " ", "&amp;", "\0", "<!-- -->", "</>", "<g/>", "<svg/>", "<title/>"]),
+        ];
+        vec(piece, 0..16).prop_map(|pieces| pieces.concat()).boxed()
+    };
+    let open = some(&[
+        "<svg>",
+        "<div><b><svg>",
+        "<math>",
+        "<svg><desc>",
+        "<svg><foreignObject>",
+        "<math><mtext>",
+        "<math><annotation-xml encoding=text/html>",
+    ]);
+    let open_table = some(&[
+        "<table><tr><td><svg>",
+        "<table><caption><svg><foreignObject>",
+        "<svg><foreignObject><table>",
+        "<svg><desc><table><tbody>",
+        "<math><mi><table><td>",
+        "<svg><foreignObject><template>",
+        "<math><annotation-xml encoding=text/html><table><tr>",
+    ]);
+    prop_oneof![joined(vec![open, pieces(NESTED)]), joined(vec![open_table, pieces(NESTED_IN_TABLE)]),]
+        .boxed()
 }
 
 fn noscript() -> BoxedStrategy<String> {

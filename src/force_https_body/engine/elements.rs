@@ -142,11 +142,10 @@ pub(super) fn is_of_table(key: Key) -> bool {
 /// are not: what is closed twice is common there.
 pub(super) fn may_be_around(name: &Name) -> bool {
     let key = Key::of_html(name);
-    name.as_bytes().contains(&b'-')
+    is_custom(name)
         || is_block(key)
         || is_formatting(key)
         || is_of_table(key)
-        || name.as_bytes().contains(&b'-')
         || matches!(
             key,
             ABBR | APPLET
@@ -183,6 +182,14 @@ pub(super) fn may_be_around(name: &Name) -> bool {
                 | TIME
                 | VAR
         )
+}
+
+/// Whether it is the name of a custom element. Some with a dash are of SVG and MathML.
+fn is_custom(name: &Name) -> bool {
+    let name = name.as_bytes();
+    let is_reserved = name.starts_with(b"font-face")
+        || matches!(name, b"annotation-xml" | b"color-profile" | b"missing-glyph");
+    name.contains(&b'-') && !is_reserved
 }
 
 /// Start tags that end foreign content.
