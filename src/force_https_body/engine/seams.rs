@@ -58,7 +58,8 @@ fn assert_one_output(page: &[u8], cuts: &[usize]) {
             let pieces = cuts.windows(2).map(|cut| &page[cut[0]..cut[1]]);
             assert_same(&in_pieces(syntax, policy, pieces), &format!("cut at {cuts:?}"));
             let own = HostPort::parse(b"own.example");
-            let whole = Engine::new(syntax, own).whole(page, policy);
+            let scheme = Some(from_scheme(page)).filter(|scheme| *scheme > 0);
+            let whole = scheme.and_then(|scheme| Engine::new(syntax, own).whole(page, scheme, policy));
             assert_same(whole.as_deref().unwrap_or(page), "as a whole");
         }
     }
