@@ -1,7 +1,7 @@
 //! Where a URL may begin that changes: all other bytes are passed on as they are.
 
-/// Where the first `http` stands that may be the scheme of a URL. Its letters are as such or are none; the `:` may
-/// also be a character reference, or escaped in CSS.
+/// Where the first `http` stands that may be the scheme of a URL that changes. Its letters are as such or are none; the
+/// `:` may also be a character reference, or escaped in CSS, and so may the slash behind it.
 pub(super) fn scheme_at(bytes: &[u8]) -> Option<usize> {
     const BLOCK: usize = 64;
     const PART: usize = 16;
@@ -19,7 +19,10 @@ pub(super) fn scheme_at(bytes: &[u8]) -> Option<usize> {
         }
         at = at.saturating_add(BLOCK);
     }
-    look_for_scheme(bytes.get(at..)?).and_then(|found| at.checked_add(found))
+    let rest = bytes.get(at..)?;
+    // What follows the last `:` is not known.
+    let last = || rest.len().checked_sub(SCHEME - 1).filter(|last| rest.get(*last..).is_some_and(is_scheme));
+    look_for_scheme(rest).or_else(last).and_then(|found| at.checked_add(found))
 }
 
 /// How many bytes there are from the first [`scheme_at`] on.
@@ -38,14 +41,22 @@ pub(super) fn may_end_in_scheme(bytes: &[u8]) -> bool {
     })
 }
 
-/// With what follows it.
-const SCHEME: usize = 5;
+/// With the two bytes that follow it.
+const SCHEME: usize = 6;
 
 fn look_for_scheme(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(SCHEME).position(|window| match window {
-        [letters @ .., b':' | b'&' | b'\\'] => letters.eq_ignore_ascii_case(b"http"),
+    bytes.windows(SCHEME).position(is_scheme)
+}
+
+/// Only a slash makes it a URL that changes, and what a URL parser drops may stand before it.
+fn is_scheme(bytes: &[u8]) -> bool {
+    let Some((letters, behind)) = bytes.split_first_chunk::<4>() else { return false };
+    let may_be_scheme = match behind {
+        [b':', next, ..] => matches!(next, b'/' | b'\\' | b'&' | b'\t' | b'\n' | b'\r'),
+        [b':' | b'&' | b'\\', ..] => true,
         _ => false,
-    })
+    };
+    may_be_scheme && letters.eq_ignore_ascii_case(b"http")
 }
 
 /// Whether a `tp` is in it that no small letter follows. Without a branch inside of the block: it becomes vector code.
