@@ -10,12 +10,16 @@ use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Tokenizer, TokenizerOpts};
 
 use super::stack::{Element, Step, Watch};
 
-/// An at-keyword with an escape is taken for one that names things (`@n\61mespace`).
+/// An at-keyword with an escape is taken for one that names things (`@n\61mespace`), also where a style sheet of SVG has
+/// a comment within it.
 pub(crate) fn has_escaped_keyword(page: &str) -> bool {
     let is_escaped = |rest: &str| {
         let is_name = |char: char| char.is_alphanumeric() || matches!(char, '-' | '_' | '\\');
         rest.split(|char| !is_name(char)).next().is_some_and(|name| name.contains('\\'))
     };
+    let page = ["<!-- http: -->", "<?x?>", "<![CDATA[]]>"]
+        .iter()
+        .fold(page.to_owned(), |page, seam| page.replace(seam, ""));
     page.split('@').skip(1).any(is_escaped)
 }
 

@@ -60,6 +60,7 @@ impl HtmlContent {
         self.open.has_closed_formatting() || self.open.top_is(COLGROUP)
     }
 
+    /// Text of HTML, which may open formatting elements again that were closed, and ends a group of columns.
     pub(super) fn text(&mut self, piece: &[u8]) {
         let is_blank = piece.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0);
         match self.mode() {
@@ -229,16 +230,8 @@ impl HtmlContent {
                 self.push_formatting(key);
             }
             _ if is_formatting(key) => self.push_formatting(key),
-            TABLE => {
-                // As on pages that are not in quirks mode.
-                self.close_paragraph();
-                self.push(key);
-            }
-            P => {
-                self.close_paragraph();
-                self.push(key);
-            }
-            _ if is_block(key) => {
+            // That a table leaves a paragraph open in quirks mode is not known.
+            _ if key == P || key == TABLE || is_block(key) => {
                 self.close_paragraph();
                 self.push(key);
             }

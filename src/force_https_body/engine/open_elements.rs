@@ -235,3 +235,79 @@ impl OpenElements {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+
+    use super::*;
+
+    const TRAITS: [Traits; 4] = [Traits::HTML, Traits::SCOPE, Traits::SPECIAL, Traits::MODE];
+
+    #[derive(Clone, Debug)]
+    enum Change {
+        Push(u32, Traits),
+        Truncate(Index),
+        Remove(Index, usize),
+        Replace(Index, u32, Traits),
+    }
+
+    fn change() -> BoxedStrategy<Change> {
+        let (name, traits) = (|| 0_u32..40, || select(&TRAITS[..]));
+        prop_oneof![
+            30 => (name(), traits()).prop_map(|(name, traits)| Change::Push(name, traits)),
+            1 => any::<Index>().prop_map(Change::Truncate),
+            2 => (any::<Index>(), 1_usize..4).prop_map(|(at, count)| Change::Remove(at, count)),
+            2 => (any::<Index>(), name(), traits()).prop_map(|(at, name, traits)| Change::Replace(at, name, traits)),
+        ]
+        .boxed()
+    }
+
+    /// Names of which some share a bit.
+    fn key(name: u32) -> Key {
+        Key(name << 25)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_a_plain_search_finds(changes in vec(change(), 0..300)) {
+            let (mut open, mut plain) = (OpenElements::default(), Vec::new());
+            for change in changes {
+                match change {
+                    Change::Push(name, traits) => {
+                        open.push(key(name), traits);
+                        plain.push((key(name), traits));
+                    }
+                    Change::Truncate(len) => {
+                        let len = len.index(plain.len() + 1);
+                        open.truncate(len);
+                        plain.truncate(len);
+                    }
+                    Change::Remove(at, count) => {
+                        let at = at.index(plain.len() + 1);
+                        let end = (at + count).min(plain.len());
+                        open.remove_all(at..end);
+                        plain.drain(at..end);
+                    }
+                    Change::Replace(at, name, traits) if !plain.is_empty() => {
+                        let at = at.index(plain.len());
+                        open.replace(at, key(name), traits);
+                        plain[at] = (key(name), traits);
+                    }
+                    Change::Replace(..) => {}
+                }
+                for wanted in TRAITS {
+                    prop_assert_eq!(open.last_with(wanted), plain.iter().rposition(|(_, traits)| *traits == wanted));
+                }
+                let from = plain.len() / 2;
+                for wanted in (0..40).map(key) {
+                    let found = plain.iter().rposition(|(key, _)| *key == wanted);
+                    prop_assert_eq!(open.last_named(wanted, 0), found);
+                    prop_assert_eq!(open.last_named(wanted, from), found.filter(|at| *at >= from));
+                }
+            }
+        }
+    }
+}

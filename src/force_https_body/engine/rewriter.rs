@@ -330,7 +330,8 @@ impl Sink for Reading<'_> {
     }
 
     fn wants_text(&self) -> bool {
-        self.rewriter.scan.is_in_style || self.rewriter.namespaces.wants_text()
+        let Rewriter { scan, namespaces, is_text_open, .. } = &*self.rewriter;
+        scan.is_in_style || (!is_text_open && namespaces.wants_text())
     }
 
     fn allows_cdata(&self) -> bool {
