@@ -72,7 +72,11 @@
 //! Not found are URLs whose letters `http` are written as references or broken by line ends, that CSS spells with
 //! escapes, `url(..)` in presentation attributes of SVG (`filter`, `mask`), elements of XHTML with a prefix
 //! (`svg:image`), in a style sheet of SVG or XHTML a URL with a comment or the edge of a CDATA section between its scheme
-//! and the end of its host, and what scripts make. An encoding that only a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have
+//! and the end of its host, and what scripts make. From an outermost `svg` or `math` on the open elements are followed as
+//! browsers do, HTML inside of it included: where 512 are open, the rest of the page goes out as it came. What is around
+//! it is not known. A tag that closes nothing opened inside, and may be for an element around (`<svg></div>`, and any
+//! tag of a table), is taken to end the `svg`, also where there is no such element and browsers pass it over; no `form`
+//! is taken to be open around, and no page to be in quirks mode. An encoding that only a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have
 //! to be decoded and encoded again to be changed. Browsers pass
 //! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests) on to it (Upgrade Insecure Requests,
 //! "Policy Inheritance"), and a template can give what it puts there to [`upgrade_fragment`] first.

@@ -23,9 +23,17 @@ pub(crate) fn has_escaped_keyword(page: &str) -> bool {
     page.split('@').skip(1).any(is_escaped)
 }
 
+/// Named references are decoded only where they stand for ASCII: a host that holds another (`http://a&Colon;b/`) is none.
+fn has_named_host(page: &str) -> bool {
+    let ends_url = |char: char| char.is_ascii_whitespace() || matches!(char, '"' | '\'' | '=' | '>' | ',');
+    page.match_indices("&Colon;")
+        .any(|(at, _)| page[..at].rsplit(ends_url).next().is_some_and(|before| before.contains(['/', '\\'])))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Limit {
     EscapedKeyword,
+    NamedHost,
     /// The elements around the outermost `svg` or `math` are not known. A tag ends it that may reach out of it, and
     /// there is nothing to reach; or one does that is not expected to.
     Around,
@@ -42,7 +50,13 @@ pub(crate) enum Limit {
 
 /// The first limit of the engine, or fault of html5ever, that a page meets.
 pub(crate) fn of(page: &str) -> Option<Limit> {
-    has_escaped_keyword(page).then_some(Limit::EscapedKeyword).or_else(|| in_foreign_content(page))
+    if has_escaped_keyword(page) {
+        return Some(Limit::EscapedKeyword);
+    }
+    if has_named_host(page) {
+        return Some(Limit::NamedHost);
+    }
+    in_foreign_content(page)
 }
 
 fn in_foreign_content(page: &str) -> Option<Limit> {
@@ -115,12 +129,12 @@ impl Limits {
             let is_annotation_lost = before.iter().any(|element| {
                 element.is_html_annotation && !stays(element) && !is_ended_by(before, element, tag)
             });
-            if (is_through || is_annotation_lost)
-                && !(is_start
-                    && name == "a"
-                    && stays(&before[through])
-                    && !before.iter().any(|element| element.is_annotation()))
-            {
+            // An `a` that cannot be reached is taken off the stack.
+            let is_let_go = is_start
+                && name == "a"
+                && stays(&before[through])
+                && !before.iter().any(|element| element.is_annotation());
+            if (is_through && !is_let_go) || is_annotation_lost {
                 return Some(Limit::ReachesThrough);
             }
         }
@@ -130,18 +144,18 @@ impl Limits {
         if !is_html || is_out {
             return None;
         }
-        if name == "form" {
-            let is_template = before.iter().any(|element| element.is_html("template"));
+        let is_template = |element: &Rc<Element>| element.is_html("template");
+        if name == "form" && !inside.iter().any(is_template) {
             let is_table = is_in_table_without_cell(&before[..outermost]);
             let is_open = after.last().is_some_and(|element| element.is_html("form"));
-            if is_template || (is_start && (is_table || (!is_open && !self.has_form.get()))) {
+            let is_unknown = is_table || (!is_open && !self.has_form.get());
+            if before.iter().any(is_template) || (is_start && is_unknown) {
                 return Some(Limit::FormAround);
             }
             self.has_form.set(is_start);
         }
         if is_start && name == "table" && step.is_quirky {
-            let last_p = inside.iter().rposition(|element| element.is_html("p"));
-            if last_p.is_some() {
+            if inside.iter().any(|element| element.is_html("p")) {
                 return Some(Limit::Quirks);
             }
         }
