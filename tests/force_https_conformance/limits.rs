@@ -154,10 +154,9 @@ impl Limits {
             }
             self.has_form.set(is_start);
         }
-        if is_start && name == "table" && step.is_quirky {
-            if inside.iter().any(|element| element.is_html("p")) {
-                return Some(Limit::Quirks);
-            }
+        let is_in_paragraph = || inside.iter().any(|element| element.is_html("p"));
+        if is_start && name == "table" && step.is_quirky && is_in_paragraph() {
+            return Some(Limit::Quirks);
         }
         if is_start && is_one_of(FORMATTING, &name) {
             let mut formatting = self.formatting.borrow_mut();

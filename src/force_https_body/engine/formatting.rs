@@ -64,13 +64,13 @@ impl Formatting {
         }
     }
 
-    fn from_last_marker(&self) -> usize {
+    fn behind_last_marker(&self) -> usize {
         let marker = self.list.iter().rposition(|entry| matches!(entry, Entry::Marker));
         marker.map_or(0, |marker| marker.saturating_add(1))
     }
 
     fn find(&self, key: Key) -> Option<usize> {
-        let from = self.from_last_marker();
+        let from = self.behind_last_marker();
         let entries = self.list.get(from..)?;
         entries.iter().rposition(|entry| entry.is(key)).map(|index| from.saturating_add(index))
     }
@@ -115,7 +115,7 @@ impl OpenElements {
 
     /// Of one name there are three at most: two with other attributes count as one.
     pub(super) fn push_formatting(&mut self, key: Key) {
-        let from = self.formatting.from_last_marker();
+        let from = self.formatting.behind_last_marker();
         let mut same =
             (from..).zip(self.formatting.list.iter().skip(from)).filter(|(_, entry)| entry.is(key));
         if let Some((first, _)) = same.next()

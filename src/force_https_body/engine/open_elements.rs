@@ -1,4 +1,4 @@
-//! The stack of open elements (HTML Standard, section 13.2.4.2), in arrays that are searched many elements at once.
+//! The stack of open elements (HTML Standard, section 13.2.4.2), which is searched many elements at once.
 
 use std::ops::Range;
 
@@ -31,15 +31,20 @@ impl Key {
 /// The elements that are open from the outermost `svg` or `math` on, those of HTML inside of it included.
 #[derive(Debug, Default)]
 pub(super) struct OpenElements {
-    keys: Vec<Key>,
-    traits: Vec<Traits>,
-    /// One for each [`RUN`] of the others.
+    elements: Vec<Open>,
+    /// What is in each whole [`RUN`] of them: few are that deep.
     runs: Vec<Run>,
     pub(super) formatting: Formatting,
     pub(super) is_too_deep: bool,
 }
 
-/// What some of so many elements may be.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    key: Key,
+    traits: Traits,
+}
+
+/// What some of its elements may be.
 #[derive(Clone, Copy, Debug, Default)]
 struct Run {
     traits: Traits,
@@ -48,9 +53,15 @@ struct Run {
 }
 
 impl Run {
-    fn add(&mut self, key: Key, traits: Traits) {
-        self.traits = self.traits.and(traits);
-        self.keys |= key.bit();
+    fn of(elements: &[Open]) -> Self {
+        let mut run = Self::default();
+        elements.iter().for_each(|open| run.add(*open));
+        run
+    }
+
+    fn add(&mut self, open: Open) {
+        self.traits = self.traits.and(open.traits);
+        self.keys |= open.key.bit();
     }
 }
 
@@ -71,47 +82,40 @@ pub(super) const MAX_DEPTH: usize = 512;
 
 impl OpenElements {
     pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.elements.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.keys.len()
+        self.elements.len()
     }
 
     pub(super) fn clear(&mut self) {
-        self.keys.clear();
-        self.traits.clear();
+        self.elements.clear();
         self.runs.clear();
         self.formatting.clear();
     }
 
     pub(super) fn push(&mut self, key: Key, traits: Traits) {
-        let len = self.keys.len();
-        if len >= MAX_DEPTH {
+        if self.elements.len() >= MAX_DEPTH {
             self.is_too_deep = true;
             return;
         }
-        if len.is_multiple_of(RUN) {
-            self.runs.push(Run::default());
+        self.elements.push(Open { key, traits });
+        if self.elements.len().is_multiple_of(RUN) {
+            self.sum_up(self.runs.len());
         }
-        if let Some(run) = self.runs.last_mut() {
-            run.add(key, traits);
-        }
-        self.keys.push(key);
-        self.traits.push(traits);
     }
 
     pub(super) fn truncate(&mut self, len: usize) {
-        let closed = self.traits.get(len..).unwrap_or_default();
-        let listed = closed.iter().filter(|traits| traits.has_any_of(Traits::LISTED)).count();
+        let closed = self.elements.get(len..).unwrap_or_default();
+        let listed = closed.iter().filter(|open| open.traits.has_any_of(Traits::LISTED)).count();
         self.formatting.close(len, listed);
-        self.keys.truncate(len);
-        self.traits.truncate(len);
-        self.runs.truncate(len.div_ceil(RUN));
+        self.elements.truncate(len);
+        self.runs.truncate(len / RUN);
     }
 
     pub(super) fn pop(&mut self) {
-        self.truncate(self.keys.len().saturating_sub(1));
+        self.truncate(self.elements.len().saturating_sub(1));
     }
 
     pub(super) fn remove(&mut self, at: usize) {
@@ -119,81 +123,78 @@ impl OpenElements {
     }
 
     pub(super) fn remove_all(&mut self, places: Range<usize>) {
-        if places.is_empty() || places.end > self.keys.len() {
+        if places.is_empty() || places.end > self.elements.len() {
             return;
         }
         self.formatting.shift(places.end, places.len());
-        self.keys.drain(places.clone());
-        self.traits.drain(places);
-        self.runs.clear();
-        for (keys, traits) in self.keys.chunks(RUN).zip(self.traits.chunks(RUN)) {
-            let mut run = Run::default();
-            keys.iter().zip(traits).for_each(|(key, traits)| run.add(*key, *traits));
-            self.runs.push(run);
-        }
+        let first = places.start / RUN;
+        self.elements.drain(places);
+        self.sum_up(first);
+    }
+
+    /// The whole runs from this one on.
+    fn sum_up(&mut self, first: usize) {
+        self.runs.truncate(first);
+        self.runs.extend(self.elements.chunks_exact(RUN).skip(first).map(Run::of));
     }
 
     pub(super) fn replace(&mut self, at: usize, key: Key, traits: Traits) {
-        if let Some(slot) = self.keys.get_mut(at) {
-            *slot = key;
-        }
-        if let Some(slot) = self.traits.get_mut(at) {
-            *slot = traits;
+        let open = Open { key, traits };
+        if let Some(slot) = self.elements.get_mut(at) {
+            *slot = open;
         }
         if let Some(run) = self.runs.get_mut(at / RUN) {
-            run.add(key, traits);
+            run.add(open);
         }
     }
 
     pub(super) fn unlist(&mut self, at: usize) {
-        if let Some(traits) = self.traits.get_mut(at) {
-            *traits = traits.without(Traits::LISTED);
+        if let Some(open) = self.elements.get_mut(at) {
+            open.traits = open.traits.without(Traits::LISTED);
         }
     }
 
     /// What is known of the current node.
     pub(super) fn top(&self) -> Traits {
-        self.traits.last().copied().unwrap_or(Traits::HTML)
+        self.elements.last().map_or(Traits::HTML, |open| open.traits)
     }
 
     pub(super) fn top_is(&self, key: Key) -> bool {
-        self.keys.last() == Some(&key)
+        self.elements.last().is_some_and(|open| open.key == key)
     }
 
     pub(super) fn key(&self, at: usize) -> Option<Key> {
-        self.keys.get(at).copied()
+        self.elements.get(at).map(|open| open.key)
     }
 
     pub(super) fn traits(&self, at: usize) -> Traits {
-        self.traits.get(at).copied().unwrap_or_default()
+        self.elements.get(at).map(|open| open.traits).unwrap_or_default()
     }
 
     pub(super) fn first_with(&self, any_of: Traits, from: usize) -> Option<usize> {
-        let at = self.traits.get(from..)?.iter().position(|traits| traits.has_any_of(any_of))?;
+        let at = self.elements.get(from..)?.iter().position(|open| open.traits.has_any_of(any_of))?;
         Some(from.saturating_add(at))
     }
 
     pub(super) fn last_with(&self, any_of: Traits) -> Option<usize> {
-        let may_have = |run: &Run| run.traits.has_any_of(any_of);
-        self.last(&self.traits, 0, may_have, |traits| traits.has_any_of(any_of))
+        self.last(0, |run| run.traits.has_any_of(any_of), |open| open.traits.has_any_of(any_of))
     }
 
     fn last_named(&self, key: Key, from: usize) -> Option<usize> {
-        let may_have = |run: &Run| run.keys & key.bit() != 0;
-        self.last(&self.keys, from, may_have, |open| *open == key)
+        self.last(from, |run| run.keys & key.bit() != 0, |open| open.key == key)
     }
 
     /// Each run is looked through without a branch for each element, and most runs not at all.
-    fn last<T>(
+    fn last(
         &self,
-        elements: &[T],
         from: usize,
         may_have: impl Fn(&Run) -> bool,
-        is: impl Fn(&T) -> bool,
+        is: impl Fn(&Open) -> bool,
     ) -> Option<usize> {
-        let runs = elements.chunks(RUN).zip(&self.runs).enumerate().skip(from / RUN).rev();
-        for (index, (elements, _)) in runs.filter(|(_, (_, run))| may_have(run)) {
-            if elements.iter().fold(false, |any, element| any | is(element)) {
+        for (index, elements) in self.elements.chunks(RUN).enumerate().skip(from / RUN).rev() {
+            if self.runs.get(index).is_none_or(&may_have)
+                && elements.iter().fold(false, |any, open| any | is(open))
+            {
                 let at = elements.iter().rposition(is)?.saturating_add(index.saturating_mul(RUN));
                 return Some(at).filter(|at| *at >= from);
             }
@@ -230,7 +231,7 @@ impl OpenElements {
     }
 
     pub(super) fn generate_implied_end_tags(&mut self, except: Option<Key>) {
-        while self.top().has_any_of(Traits::IMPLIED_END) && self.keys.last().copied() != except {
+        while self.top().has_any_of(Traits::IMPLIED_END) && except.is_none_or(|except| !self.top_is(except)) {
             self.pop();
         }
     }
