@@ -56,6 +56,8 @@ pub(crate) const FLOODS: &[(&str, &str)] = &[
 pub(crate) const DEEP_FLOODS: &[(&str, &str, &str)] = &[
     ("<svg>", "<g>", "</x>"),
     ("<svg>", "<g>", "</b>"),
+    // Of these two names the hashes start alike.
+    ("<svg>", "<g>", "</d>"),
     ("<svg>", "<g>", "</li>"),
     ("<svg>", "<g>", "</form>"),
     ("<svg>", "<g>", "<g/>"),

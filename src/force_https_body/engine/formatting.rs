@@ -218,12 +218,6 @@ impl OpenElements {
         }
     }
 
-    fn copy(&mut self, at: usize, to: usize) {
-        if let Some(key) = self.key(at) {
-            self.replace(to, key, self.traits(at));
-        }
-    }
-
     fn unlist_open(&mut self, at: usize) {
         if self.traits(at).has_any_of(Traits::LISTED)
             && let Some(index) = self.formatting.index_of(at)

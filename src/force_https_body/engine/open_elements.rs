@@ -7,7 +7,7 @@ use super::formatting::Formatting;
 use super::name::{Name, hash};
 
 /// The name of an element, and whether it is one of HTML.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Key(u32);
 
 impl Key {
@@ -31,41 +31,33 @@ impl Key {
 /// The elements that are open from the outermost `svg` or `math` on, those of HTML inside of it included.
 #[derive(Debug, Default)]
 pub(super) struct OpenElements {
-    elements: Vec<Open>,
-    /// What is in each whole [`RUN`] of them: few are that deep.
     runs: Vec<Run>,
+    len: usize,
     pub(super) formatting: Formatting,
     pub(super) is_too_deep: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    key: Key,
-    traits: Traits,
-}
-
-/// What some of its elements may be.
+/// Some of them, in arrays that are looked through without a branch for each.
 #[derive(Clone, Copy, Debug, Default)]
 struct Run {
-    traits: Traits,
-    /// One bit for each name, which others may share.
-    keys: u64,
-}
-
-impl Run {
-    fn of(elements: &[Open]) -> Self {
-        let mut run = Self::default();
-        elements.iter().for_each(|open| run.add(*open));
-        run
-    }
-
-    fn add(&mut self, open: Open) {
-        self.traits = self.traits.and(open.traits);
-        self.keys |= open.key.bit();
-    }
+    keys: [Key; RUN],
+    traits: [Traits; RUN],
+    /// What its elements may be, and by one bit for each name, which others may share, what they may be named.
+    any_traits: Traits,
+    any_key: u64,
 }
 
 const RUN: usize = 32;
+
+impl Run {
+    fn put(&mut self, index: usize, key: Key, traits: Traits) {
+        if let Some((slot, slot_of_traits)) = self.keys.get_mut(index).zip(self.traits.get_mut(index)) {
+            (*slot, *slot_of_traits) = (key, traits);
+        }
+        self.any_traits = self.any_traits.and(traits);
+        self.any_key |= key.bit();
+    }
+}
 
 /// Where an element stands that a tag asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,40 +74,48 @@ pub(super) const MAX_DEPTH: usize = 512;
 
 impl OpenElements {
     pub(super) fn is_empty(&self) -> bool {
-        self.elements.is_empty()
+        self.len == 0
     }
 
     pub(super) fn len(&self) -> usize {
-        self.elements.len()
+        self.len
     }
 
     pub(super) fn clear(&mut self) {
-        self.elements.clear();
         self.runs.clear();
+        self.len = 0;
         self.formatting.clear();
     }
 
     pub(super) fn push(&mut self, key: Key, traits: Traits) {
-        if self.elements.len() >= MAX_DEPTH {
+        if self.len >= MAX_DEPTH {
             self.is_too_deep = true;
             return;
         }
-        self.elements.push(Open { key, traits });
-        if self.elements.len().is_multiple_of(RUN) {
-            self.sum_up(self.runs.len());
+        if self.runs.is_empty() {
+            // Few are deeper than one.
+            self.runs.reserve_exact(1);
         }
+        if self.len.is_multiple_of(RUN) {
+            self.runs.push(Run::default());
+        }
+        self.replace(self.len, key, traits);
+        self.len = self.len.saturating_add(1);
     }
 
     pub(super) fn truncate(&mut self, len: usize) {
-        let closed = self.elements.get(len..).unwrap_or_default();
-        let listed = closed.iter().filter(|open| open.traits.has_any_of(Traits::LISTED)).count();
+        let mut listed = 0_usize;
+        for at in len..self.len {
+            listed = listed.saturating_add(usize::from(self.traits(at).has_any_of(Traits::LISTED)));
+            self.replace(at, Key::default(), Traits::default());
+        }
         self.formatting.close(len, listed);
-        self.elements.truncate(len);
-        self.runs.truncate(len / RUN);
+        self.len = self.len.min(len);
+        self.runs.truncate(self.len.div_ceil(RUN));
     }
 
     pub(super) fn pop(&mut self) {
-        self.truncate(self.elements.len().saturating_sub(1));
+        self.truncate(self.len.saturating_sub(1));
     }
 
     pub(super) fn remove(&mut self, at: usize) {
@@ -123,80 +123,84 @@ impl OpenElements {
     }
 
     pub(super) fn remove_all(&mut self, places: Range<usize>) {
-        if places.is_empty() || places.end > self.elements.len() {
+        if places.is_empty() || places.end > self.len {
             return;
         }
+        let mut to = places.start;
+        for at in places.end..self.len {
+            self.copy(at, to);
+            to = to.saturating_add(1);
+        }
+        for at in to..self.len {
+            self.replace(at, Key::default(), Traits::default());
+        }
+        self.len = to;
+        self.runs.truncate(to.div_ceil(RUN));
         self.formatting.shift(places.end, places.len());
-        let first = places.start / RUN;
-        self.elements.drain(places);
-        self.sum_up(first);
     }
 
-    /// The whole runs from this one on.
-    fn sum_up(&mut self, first: usize) {
-        self.runs.truncate(first);
-        self.runs.extend(self.elements.chunks_exact(RUN).skip(first).map(Run::of));
+    pub(super) fn copy(&mut self, at: usize, to: usize) {
+        if let Some(key) = self.key(at) {
+            self.replace(to, key, self.traits(at));
+        }
     }
 
     pub(super) fn replace(&mut self, at: usize, key: Key, traits: Traits) {
-        let open = Open { key, traits };
-        if let Some(slot) = self.elements.get_mut(at) {
-            *slot = open;
-        }
         if let Some(run) = self.runs.get_mut(at / RUN) {
-            run.add(open);
+            run.put(at % RUN, key, traits);
         }
     }
 
     pub(super) fn unlist(&mut self, at: usize) {
-        if let Some(open) = self.elements.get_mut(at) {
-            open.traits = open.traits.without(Traits::LISTED);
+        if let Some(key) = self.key(at) {
+            self.replace(at, key, self.traits(at).without(Traits::LISTED));
         }
     }
 
     /// What is known of the current node.
     pub(super) fn top(&self) -> Traits {
-        self.elements.last().map_or(Traits::HTML, |open| open.traits)
+        self.len.checked_sub(1).map_or(Traits::HTML, |last| self.traits(last))
     }
 
     pub(super) fn top_is(&self, key: Key) -> bool {
-        self.elements.last().is_some_and(|open| open.key == key)
+        self.len.checked_sub(1).is_some_and(|last| self.key(last) == Some(key))
     }
 
     pub(super) fn key(&self, at: usize) -> Option<Key> {
-        self.elements.get(at).map(|open| open.key)
+        self.runs.get(at / RUN)?.keys.get(at % RUN).copied()
     }
 
     pub(super) fn traits(&self, at: usize) -> Traits {
-        self.elements.get(at).map(|open| open.traits).unwrap_or_default()
+        self.runs.get(at / RUN).and_then(|run| run.traits.get(at % RUN)).copied().unwrap_or_default()
     }
 
     pub(super) fn first_with(&self, any_of: Traits, from: usize) -> Option<usize> {
-        let at = self.elements.get(from..)?.iter().position(|open| open.traits.has_any_of(any_of))?;
-        Some(from.saturating_add(at))
+        (from..self.len).find(|at| self.traits(*at).has_any_of(any_of))
     }
 
     pub(super) fn last_with(&self, any_of: Traits) -> Option<usize> {
-        self.last(0, |run| run.traits.has_any_of(any_of), |open| open.traits.has_any_of(any_of))
+        self.last(0, |run| {
+            let is = |traits: &Traits| traits.has_any_of(any_of);
+            Some(&run.traits).filter(|_| run.any_traits.has_any_of(any_of)).and_then(|all| last(all, is))
+        })
     }
 
     fn last_named(&self, key: Key, from: usize) -> Option<usize> {
-        self.last(from, |run| run.keys & key.bit() != 0, |open| open.key == key)
+        let bit = key.bit();
+        self.last(from, |run| {
+            Some(&run.keys).filter(|_| run.any_key & bit != 0).and_then(|all| last(all, |open| *open == key))
+        })
     }
 
-    /// Each run is looked through without a branch for each element, and most runs not at all.
-    fn last(
-        &self,
-        from: usize,
-        may_have: impl Fn(&Run) -> bool,
-        is: impl Fn(&Open) -> bool,
-    ) -> Option<usize> {
-        for (index, elements) in self.elements.chunks(RUN).enumerate().skip(from / RUN).rev() {
-            if self.runs.get(index).is_none_or(&may_have)
-                && elements.iter().fold(false, |any, open| any | is(open))
-            {
-                let at = elements.iter().rposition(is)?.saturating_add(index.saturating_mul(RUN));
-                return Some(at).filter(|at| *at >= from);
+    fn last(&self, from: usize, in_run: impl Fn(&Run) -> Option<usize>) -> Option<usize> {
+        let mut start = self.runs.len().saturating_mul(RUN);
+        for run in self.runs.iter().rev() {
+            start = start.saturating_sub(RUN);
+            if let Some(at) = in_run(run) {
+                return Some(start.saturating_add(at)).filter(|at| *at >= from);
+            }
+            if start <= from {
+                return None;
             }
         }
         None
@@ -237,6 +241,11 @@ impl OpenElements {
     }
 }
 
+fn last<T>(all: &[T; RUN], is: impl Fn(&T) -> bool) -> Option<usize> {
+    let count: u32 = all.iter().map(|one| u32::from(is(one))).fold(0, u32::wrapping_add);
+    if count > 0 { all.iter().rposition(is) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -268,7 +277,7 @@ mod tests {
 
     /// Names of which some share a bit.
     fn key(name: u32) -> Key {
-        Key(name << 25)
+        Key((name << 25) | 2)
     }
 
     proptest! {
