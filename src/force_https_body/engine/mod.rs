@@ -285,10 +285,11 @@ impl Engine {
     }
 
     fn read_markup(&mut self, bytes: &[u8], scheme: usize, policy: &UpgradePolicy) {
-        let (mut rest, mut skim) = (bytes, Skim::new(self.syntax, policy.targets, scheme));
+        let end = self.tokenizer.position().saturating_add(offset(bytes.len()));
+        let (mut rest, mut skim) = (bytes, Skim::new(self.syntax, policy.targets, scheme, end));
         while !rest.is_empty() {
             if self.tokenizer.is_between_tags() && self.rewriter.is_in_plain_html() {
-                let passed = skim.pass(rest);
+                let passed = skim.pass(rest, &mut self.rewriter.known_host(policy));
                 self.tokenizer.pass(passed);
                 rest = rest.get(passed..).unwrap_or_default();
             }

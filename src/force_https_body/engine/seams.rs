@@ -216,6 +216,40 @@ fn element() -> BoxedStrategy<String> {
         .boxed()
 }
 
+/// Written as most are: after the first one, its host is known.
+fn image() -> BoxedStrategy<String> {
+    let attribute = some(&[
+        " src=\"http://h/a\"",
+        " src='http://h/&amp;'",
+        "\nSRC=http://h/",
+        " src",
+        " src='http://h'",
+        " src='http://h.example/'",
+        " src='http://own.example/a'",
+        " src='http://localhost/'",
+        " src='/a'",
+        " src=' http://h/'",
+        " srcset=\"http://h/a 1x, http://h/b 2x\"",
+        " srcset=' ,http://h/,http://h/a, http://h/b,,http://h/c '",
+        " srcset='http://h/ (,http://h/a), http://h/b'",
+        " srcset='http://h/ http://h/, http://h/a 1x'",
+        " srcset='http://h/&#44; http://h/a'",
+        " srcset='/a 1x, http://h/b'",
+        " style='a:url(http://h/)'",
+        " data-src='http://h/'",
+        " data-srcset='http://h/ 1x, http://h/'",
+        " title='http://h/'",
+        " alt=\"\"",
+        " hidden",
+        " /",
+        "=",
+    ]);
+    let name = some(&["img", "img", "source", "IMG", "link rel=icon", "td"]);
+    (name, vec(attribute, 0..4), some(&[">", ">", "/>", " >", "", "<"]))
+        .prop_map(|(name, attributes, end)| format!("<{name}{}{end}", attributes.concat()))
+        .boxed()
+}
+
 fn page() -> BoxedStrategy<String> {
     let held = (
         some(&[
@@ -249,6 +283,8 @@ fn page() -> BoxedStrategy<String> {
         .prop_map(|(name, end, text, close)| format!("<{name}{end}{text}{close}"));
     let piece = prop_oneof![
         6 => element(),
+        3 => image(),
+        1 => vec(image(), 2..5).prop_map(|images| images.concat()),
         5 => held,
         2 => url(),
         2 => url().prop_map(|url| format!("<!--{url}-->")),

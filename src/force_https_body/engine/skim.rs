@@ -1,14 +1,16 @@
 //! Passes over what means nothing to URLs, without a look at each token.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::elements::content_of;
 use super::find::{find, find2};
 use super::name::Name;
 use super::namespaces::Namespace;
+use super::offset;
+use super::rewriter::KnownHost;
 use super::scheme::from_scheme;
-use super::targets::{may_be_target, target};
-use super::tokenizer::{Content, Syntax, tag_name};
+use super::targets::{Kind, bit, may_be_target, target};
+use super::tokenizer::{Content, Part, Syntax, part, tag_name};
 use crate::force_https_body::policy::Targets;
 
 /// Skims one piece: all that it is given are ends of it.
@@ -18,21 +20,23 @@ pub(super) struct Skim {
     targets: Targets,
     /// How many bytes there are from the next scheme on. It is looked for again behind it.
     scheme: usize,
+    /// Where the piece ends.
+    end: u64,
 }
 
 impl Skim {
     /// `scheme` tells how many bytes of the piece there are from its first scheme on.
-    pub(super) fn new(syntax: Syntax, targets: Targets, scheme: usize) -> Self {
-        Self { syntax, targets, scheme }
+    pub(super) fn new(syntax: Syntax, targets: Targets, scheme: usize, end: u64) -> Self {
+        Self { syntax, targets, scheme, end }
     }
 
     /// How many bytes, from between two tags on, are text and whole elements, tags and comments in which no URL
-    /// changes, and behind which markup of HTML goes on.
-    pub(super) fn pass(&mut self, bytes: &[u8]) -> usize {
+    /// changes but those of images on the known host, and behind which markup of HTML goes on.
+    pub(super) fn pass(&mut self, bytes: &[u8], known: &mut KnownHost<'_>) -> usize {
         let mut rest = bytes;
         while let Some(text) = find(b'<', rest) {
             rest = rest.get(text..).unwrap_or_default();
-            match self.behind(rest) {
+            match self.behind(rest, known) {
                 Some(after) => rest = after,
                 None => return bytes.len().saturating_sub(rest.len()),
             }
@@ -41,7 +45,7 @@ impl Skim {
     }
 
     /// What follows the tag, the comment or the element that `bytes` begin with. `None` for all that is not whole.
-    fn behind<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    fn behind<'a>(&mut self, bytes: &'a [u8], known: &mut KnownHost<'_>) -> Option<&'a [u8]> {
         let is_end_tag = bytes.get(1) == Some(&b'/');
         let named = bytes.get(usize::from(is_end_tag).saturating_add(1)..)?;
         let Some((name, rest)) = tag_name(named) else {
@@ -56,7 +60,12 @@ impl Skim {
         }
         let may_be_special = may_be_special(name);
         if may_be_special && self.is_fetched_from_here(name, rest) {
-            return None;
+            let upgrades = known.upgrades.len();
+            let after = if name == b"link" { None } else { self.behind_known(name, rest, known) };
+            if after.is_none() {
+                known.upgrades.truncate(upgrades);
+            }
+            return after;
         }
         let end = self.behind_attributes(Some((Namespace::Html, name)), rest)?;
         if may_be_special { self.behind_special(&Name::of(name), end) } else { Some(end.after) }
@@ -67,6 +76,46 @@ impl Skim {
         const NEAR: usize = 256;
         matches!(name, b"img" | b"link" | b"source")
             && self.has_scheme(rest, rest.get(NEAR..).unwrap_or_default())
+    }
+
+    /// What follows the attributes of an element, if all of its URLs that change are of the known host.
+    fn behind_known<'a>(
+        &mut self,
+        element: &[u8],
+        mut attributes: &'a [u8],
+        known: &mut KnownHost<'_>,
+    ) -> Option<&'a [u8]> {
+        let mut seen = 0;
+        loop {
+            let from = attributes;
+            let (name, value, behind_value) = match part(from)? {
+                Part::Attribute { name, value, behind_value, after } => {
+                    attributes = after;
+                    (name, value, behind_value)
+                }
+                Part::End { after, .. } => return Some(after),
+            };
+            if !may_be_target(name) {
+                continue;
+            }
+            let name = Name::of(name);
+            let bit = bit(name.as_bytes());
+            if seen & bit != 0 {
+                return None;
+            }
+            seen |= bit;
+            let len = value.len().checked_add(behind_value.len())?;
+            if !self.has_scheme(from.get(from.len().checked_sub(len)?..)?, behind_value) {
+                continue;
+            }
+            let at = self.end.saturating_sub(offset(len));
+            match target(Namespace::Html, element, &name, self.targets).map(|target| target.kind) {
+                Some(Kind::Url) => _ = known.upgrade(value, at)?,
+                Some(Kind::Srcset) => upgrade_srcset(value, at, known)?,
+                None => {}
+                Some(_) => return None,
+            }
+        }
     }
 
     fn behind_special<'a>(&mut self, name: &Name, tag: TagEnd<'a>) -> Option<&'a [u8]> {
@@ -184,6 +233,26 @@ impl Skim {
     }
 }
 
+/// Upgrades all of a `srcset`, if all of it is of the known host.
+fn upgrade_srcset(srcset: &[u8], at: u64, known: &mut KnownHost<'_>) -> Option<()> {
+    if memchr2(b'&', b'(', srcset).is_some() {
+        return None;
+    }
+    let mut rest = srcset;
+    while let Some(start) = rest.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b',') {
+        rest = rest.get(start..)?;
+        let skipped = srcset.len().checked_sub(rest.len())?;
+        let path = known.upgrade(rest, at.saturating_add(offset(skipped)))?;
+        let end = path.iter().position(u8::is_ascii_whitespace).unwrap_or(path.len());
+        let (url, descriptors) = path.split_at_checked(end)?;
+        rest = match (url.ends_with(b","), find(b',', descriptors)) {
+            (true, _) => descriptors,
+            (false, comma) => comma.and_then(|comma| descriptors.get(comma..)).unwrap_or_default(),
+        };
+    }
+    Some(())
+}
+
 struct TagEnd<'a> {
     is_self_closing: bool,
     after: &'a [u8],
@@ -247,10 +316,19 @@ fn may_be_special(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rewriter::Rewriter;
     use super::*;
+    use crate::force_https_body::policy::UpgradePolicy;
+
+    fn pass(syntax: Syntax, page: &str) -> usize {
+        let scheme = from_scheme(page.as_bytes());
+        let mut rewriter = Rewriter::new(syntax, None);
+        let mut known = rewriter.known_host(&UpgradePolicy::new());
+        Skim::new(syntax, Targets::DEFAULT, scheme, 0).pass(page.as_bytes(), &mut known)
+    }
 
     fn passed(page: &str) -> usize {
-        Skim::new(Syntax::Html, Targets::DEFAULT, from_scheme(page.as_bytes())).pass(page.as_bytes())
+        pass(Syntax::Html, page)
     }
 
     #[test]
@@ -322,7 +400,7 @@ mod tests {
             assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");
         }
         for element in ["<style>a</style>", "<svg></svg>", "<!-- -->"] {
-            assert_eq!(Skim::new(Syntax::Xml, Targets::DEFAULT, 0).pass(element.as_bytes()), 0, "{element}");
+            assert_eq!(pass(Syntax::Xml, element), 0, "{element}");
         }
     }
 }

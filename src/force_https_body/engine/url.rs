@@ -136,7 +136,6 @@ impl UrlScan {
             self.start = at;
         }
         let at = at.saturating_add(offset(scheme.len()));
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
         let most = distance(at, self.start.saturating_add(MAX_HEAD));
         let host = rest.iter().take(most).take_while(|byte| is_plain(byte)).count();
         self.authority.extend_from_slice(rest.get(..host).unwrap_or_default());
@@ -216,6 +215,11 @@ pub(super) fn is_around(byte: u8) -> bool {
     matches!(byte, 1..=b' ')
 }
 
+/// Of a name as most are written.
+pub(super) fn is_plain(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')
+}
+
 /// What a URL parser takes out wherever it stands.
 fn is_dropped(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | b'\r')
@@ -243,7 +247,6 @@ fn host(bytes: &[u8]) -> Option<Host<'_>> {
 
 /// A name as most are written.
 fn plain_name(bytes: &[u8]) -> Option<&str> {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     let last = bytes.rsplit(|byte| *byte == b'.').next()?;
     let is_name = last.first()?.is_ascii_alphabetic() && bytes.iter().all(is_plain);
     std::str::from_utf8(bytes).ok().filter(|_| is_name)
