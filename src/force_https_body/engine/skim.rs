@@ -55,7 +55,7 @@ impl Skim {
         if is_end_tag {
             return match rest {
                 [b'>', after @ ..] => Some(after),
-                _ => Some(self.behind_attributes(None, rest)?.after),
+                _ => behind_end(self.end_of_tag(None, rest)?),
             };
         }
         let may_be_special = may_be_special(name);
@@ -67,8 +67,8 @@ impl Skim {
             }
             return after;
         }
-        let end = self.behind_attributes(Some((Namespace::Html, name)), rest)?;
-        if may_be_special { self.behind_special(&Name::of(name), end) } else { Some(end.after) }
+        let end = self.end_of_tag(Some((Namespace::Html, name)), rest)?;
+        if may_be_special { self.behind_special(name, end) } else { behind_end(end) }
     }
 
     /// Elements that mostly hold a URL are not worth a look before the one that counts, if there is a scheme so near.
@@ -118,18 +118,21 @@ impl Skim {
         }
     }
 
-    fn behind_special<'a>(&mut self, name: &Name, tag: TagEnd<'a>) -> Option<&'a [u8]> {
+    #[inline(never)]
+    fn behind_special<'a>(&mut self, name: &[u8], end: &'a [u8]) -> Option<&'a [u8]> {
+        let name = &Name::of(name);
+        let inside = behind_end(end)?;
         match content_of(name) {
-            Content::Markup if !matches!(name.as_bytes(), b"svg" | b"math") => Some(tag.after),
+            Content::Markup if !matches!(name.as_bytes(), b"svg" | b"math") => Some(inside),
             _ if self.syntax == Syntax::Xml => None,
             Content::Text | Content::Script => {
-                let after = self.behind_text(tag.after, name)?;
-                let may_change = name.is(b"style") && self.has_scheme(tag.after, after);
+                let after = self.behind_text(inside, name)?;
+                let may_change = name.is(b"style") && self.has_scheme(inside, after);
                 (!may_change).then_some(after)
             }
             Content::Markup if name.is(b"math") => None,
-            Content::Markup if tag.is_self_closing => Some(tag.after),
-            Content::Markup => self.behind_drawing(tag.after, name.as_bytes(), MAX_GROUPS),
+            Content::Markup if is_self_closing(end) => Some(inside),
+            Content::Markup => self.behind_drawing(inside, name.as_bytes(), MAX_GROUPS),
             Content::Plaintext | Content::Noscript => None,
         }
     }
@@ -146,35 +149,34 @@ impl Skim {
             }
             if let [b'<', b'/', rest @ ..] = rest {
                 let (ended, rest) = tag_name(rest)?;
-                let end = self.behind_attributes(None, rest)?;
-                return ended.eq_ignore_ascii_case(name).then_some(end.after);
+                let after = behind_end(self.end_of_tag(None, rest)?)?;
+                return ended.eq_ignore_ascii_case(name).then_some(after);
             }
             let (shape, attributes) = tag_name(rest.get(1..)?)?;
             if !is_shape(&Name::of(shape)) {
                 return None;
             }
-            let end = self.behind_attributes(Some((Namespace::Svg, shape)), attributes)?;
-            rest = match end.is_self_closing {
-                true => end.after,
-                false => self.behind_drawing(end.after, shape, groups)?,
-            };
+            let end = self.end_of_tag(Some((Namespace::Svg, shape)), attributes)?;
+            rest = behind_end(end)?;
+            if !is_self_closing(end) {
+                rest = self.behind_drawing(rest, shape, groups)?;
+            }
         }
     }
 
-    /// The end of a tag, from behind its name. `None` if a URL of this element may change, and for what is rare.
-    #[inline]
-    fn behind_attributes<'a>(
+    /// The `>` or `/>` of a tag and all behind it. `None` if a URL of this element may change, and for what is rare.
+    fn end_of_tag<'a>(
         &mut self,
         element: Option<(Namespace, &[u8])>,
         mut rest: &'a [u8],
-    ) -> Option<TagEnd<'a>> {
+    ) -> Option<&'a [u8]> {
         loop {
-            if let [b'>', after @ ..] = rest {
-                return Some(TagEnd { is_self_closing: false, after });
+            if let [b'>', ..] = rest {
+                return Some(rest);
             }
             let (before, sign) = rest.split_at_checked(find2(b'=', b'>', rest)?)?;
             let from = match sign {
-                [b'>', after @ ..] => return Some(TagEnd { is_self_closing: before.ends_with(b"/"), after }),
+                [b'>', ..] => return rest.get(before.strip_suffix(b"/").unwrap_or(before).len()..),
                 // An `=` behind anything but a name may begin one.
                 _ if !before.last()?.is_ascii_alphanumeric() => return None,
                 [_, from @ ..] => from,
@@ -198,6 +200,7 @@ impl Skim {
     }
 
     /// Whether the attribute of which the name ends here may hold a URL.
+    #[inline(never)]
     fn is_target(&self, namespace: Namespace, element: &[u8], name: &[u8]) -> bool {
         let name = name.rsplit(|byte| byte.is_ascii_whitespace() || *byte == b'/').next().unwrap_or_default();
         let target = || target(namespace, Name::of(element).as_bytes(), &Name::of(name), self.targets);
@@ -213,7 +216,7 @@ impl Skim {
                     if let Some((ended, rest)) = tag_name(rest)
                         && ended.eq_ignore_ascii_case(name.as_bytes())
                     {
-                        return Some(self.behind_attributes(None, rest)?.after);
+                        return behind_end(self.end_of_tag(None, rest)?);
                     }
                 }
                 // An escaped script may hold its end tag.
@@ -253,9 +256,14 @@ fn upgrade_srcset(srcset: &[u8], at: u64, known: &mut KnownHost<'_>) -> Option<(
     Some(())
 }
 
-struct TagEnd<'a> {
-    is_self_closing: bool,
-    after: &'a [u8],
+/// What follows the `>` or `/>` of a tag.
+#[inline]
+fn behind_end(end: &[u8]) -> Option<&[u8]> {
+    end.strip_prefix(b"/").unwrap_or(end).get(1..)
+}
+
+fn is_self_closing(end: &[u8]) -> bool {
+    end.starts_with(b"/")
 }
 
 /// Elements in each other that are passed over as a whole.
