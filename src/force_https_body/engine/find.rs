@@ -34,6 +34,17 @@ pub(super) fn find_end_of_near_name(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// What follows the `>` that ends a tag without values, if it is near.
+#[inline(always)]
+pub(super) fn behind_near_end(bytes: &[u8]) -> Option<&[u8]> {
+    let near = u64::from_le_bytes(*bytes.first_chunk()?);
+    match (equal(b'>', near), equal(b'=', near)) {
+        (0, _) => None,
+        (end, 0) => bytes.get(first(end)?.checked_add(1)?..),
+        _ => None,
+    }
+}
+
 /// The lowest bit is that of the first byte which is equal; those above it say nothing.
 fn equal(byte: u8, bytes: u64) -> u64 {
     let differences = bytes ^ u64::from_le_bytes([byte; 8]);

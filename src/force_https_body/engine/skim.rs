@@ -3,7 +3,7 @@
 use memchr::{memchr, memchr2};
 
 use super::elements::content_of;
-use super::find::{find, find2};
+use super::find::{behind_near_end, find, find2};
 use super::name::Name;
 use super::namespaces::Namespace;
 use super::offset;
@@ -46,18 +46,13 @@ impl Skim {
 
     /// What follows the tag, the comment or the element that `bytes` begin with. `None` for all that is not whole.
     fn behind<'a>(&mut self, bytes: &'a [u8], known: &mut KnownHost<'_>) -> Option<&'a [u8]> {
-        let is_end_tag = bytes.get(1) == Some(&b'/');
-        let named = bytes.get(usize::from(is_end_tag).saturating_add(1)..)?;
-        let Some((name, rest)) = tag_name(named) else {
+        if let [_, b'/', named @ ..] = bytes {
+            return self.behind_end_tag(named);
+        }
+        let Some((name, rest)) = tag_name(bytes.get(1..)?) else {
             let comment = bytes.strip_prefix(b"<!").filter(|_| self.syntax == Syntax::Html)?;
             return behind_comment(comment);
         };
-        if is_end_tag {
-            return match rest {
-                [b'>', after @ ..] => Some(after),
-                _ => behind_end(self.end_of_tag(None, rest)?),
-            };
-        }
         let may_be_special = may_be_special(name);
         if may_be_special && self.is_fetched_from_here(name, rest) {
             let upgrades = known.upgrades.len();
@@ -69,6 +64,16 @@ impl Skim {
         }
         let end = self.end_of_tag(Some((Namespace::Html, name)), rest)?;
         if may_be_special { self.behind_special(name, end) } else { behind_end(end) }
+    }
+
+    #[inline]
+    fn behind_end_tag<'a>(&mut self, named: &'a [u8]) -> Option<&'a [u8]> {
+        named.first().filter(|byte| byte.is_ascii_alphabetic())?;
+        if let Some(after) = behind_near_end(named) {
+            return Some(after);
+        }
+        let (_, rest) = tag_name(named)?;
+        behind_end(self.end_of_tag(None, rest)?)
     }
 
     /// Elements that mostly hold a URL are not worth a look before the one that counts, if there is a scheme so near.
@@ -183,7 +188,9 @@ impl Skim {
                 [] => return None,
             };
             rest = match from {
-                [quote @ (b'"' | b'\''), value @ ..] => value.get(find(*quote, value)?..)?.get(1..)?,
+                // Each with its own constant: nothing waits for the quote to be read.
+                [b'"', value @ ..] => value.get(find(b'"', value)?..)?.get(1..)?,
+                [b'\'', value @ ..] => value.get(find(b'\'', value)?..)?.get(1..)?,
                 _ => {
                     let end = from.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'>')?;
                     from.get(end..).filter(|_| end > 0)?
