@@ -62,7 +62,7 @@ impl Skim {
             }
             return after;
         }
-        let end = self.end_of_tag(Some((Namespace::Html, name)), rest)?;
+        let end = self.end_of_tag(Some(Namespace::Html), name, rest)?;
         if may_be_special { self.behind_special(name, end) } else { behind_end(end) }
     }
 
@@ -73,7 +73,7 @@ impl Skim {
             return Some(after);
         }
         let (_, rest) = tag_name(named)?;
-        behind_end(self.end_of_tag(None, rest)?)
+        behind_end(self.end_of_tag(None, &[], rest)?)
     }
 
     /// Elements that mostly hold a URL are not worth a look before the one that counts, if there is a scheme so near.
@@ -154,14 +154,14 @@ impl Skim {
             }
             if let [b'<', b'/', rest @ ..] = rest {
                 let (ended, rest) = tag_name(rest)?;
-                let after = behind_end(self.end_of_tag(None, rest)?)?;
+                let after = behind_end(self.end_of_tag(None, &[], rest)?)?;
                 return ended.eq_ignore_ascii_case(name).then_some(after);
             }
             let (shape, attributes) = tag_name(rest.get(1..)?)?;
             if !is_shape(&Name::of(shape)) {
                 return None;
             }
-            let end = self.end_of_tag(Some((Namespace::Svg, shape)), attributes)?;
+            let end = self.end_of_tag(Some(Namespace::Svg), shape, attributes)?;
             rest = behind_end(end)?;
             if !is_self_closing(end) {
                 rest = self.behind_drawing(rest, shape, groups)?;
@@ -170,9 +170,11 @@ impl Skim {
     }
 
     /// The `>` or `/>` of a tag and all behind it. `None` if a URL of this element may change, and for what is rare.
+    #[inline(always)]
     fn end_of_tag<'a>(
         &mut self,
-        element: Option<(Namespace, &[u8])>,
+        namespace: Option<Namespace>,
+        element: &[u8],
         mut rest: &'a [u8],
     ) -> Option<&'a [u8]> {
         loop {
@@ -197,7 +199,7 @@ impl Skim {
                 }
             };
             // Of an end tag none is looked for: what it ends may be asked about only after it.
-            if let Some((namespace, element)) = element
+            if let Some(namespace) = namespace
                 && self.has_scheme(from, rest)
                 && self.is_target(namespace, element, before)
             {
@@ -223,7 +225,7 @@ impl Skim {
                     if let Some((ended, rest)) = tag_name(rest)
                         && ended.eq_ignore_ascii_case(name.as_bytes())
                     {
-                        return behind_end(self.end_of_tag(None, rest)?);
+                        return behind_end(self.end_of_tag(None, &[], rest)?);
                     }
                 }
                 // An escaped script may hold its end tag.
