@@ -67,5 +67,15 @@ mod tests {
             prop_assert_eq!(find(byte, &bytes), memchr(byte, &bytes));
             prop_assert_eq!(find2(byte, 0x80, &bytes), memchr2(byte, 0x80, &bytes));
         }
+
+        #[test]
+        fn finds_the_end_of_a_tag_without_values(tag in "[a='\u{be} ]{0,9}>?[a=>\u{be}]{0,9}") {
+            let end = tag.split_once('>').filter(|(named, _)| !named.contains('='));
+            if let Some(after) = behind_near_end(tag.as_bytes()) {
+                prop_assert_eq!(end.map(|(_, after)| after.as_bytes()), Some(after));
+            } else {
+                prop_assert!(tag.len() < 8 || end.is_none_or(|(named, _)| named.len() > 7) || tag.as_bytes()[..8].contains(&b'='));
+            }
+        }
     }
 }

@@ -189,7 +189,7 @@ impl Rewriter {
 
 /// The host that was admitted last, whose URLs are upgraded without a further look.
 pub(super) struct KnownHost<'a> {
-    authority: &'a [u8],
+    pub(super) authority: &'a [u8],
     pub(super) upgrades: &'a mut Vec<Upgrade>,
 }
 

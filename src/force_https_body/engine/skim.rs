@@ -333,19 +333,58 @@ fn may_be_special(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rewriter::Rewriter;
     use super::*;
-    use crate::force_https_body::policy::UpgradePolicy;
 
-    fn pass(syntax: Syntax, page: &str) -> usize {
-        let scheme = from_scheme(page.as_bytes());
-        let mut rewriter = Rewriter::new(syntax, None);
-        let mut known = rewriter.known_host(&UpgradePolicy::new());
-        Skim::new(syntax, Targets::DEFAULT, scheme, 0).pass(page.as_bytes(), &mut known)
+    /// How many bytes are passed over, and where the URLs of `h` stand among them.
+    fn pass(syntax: Syntax, page: &str) -> (usize, Vec<usize>) {
+        let page = page.as_bytes();
+        let mut upgrades = Vec::new();
+        let mut known = KnownHost { authority: b"h", upgrades: &mut upgrades };
+        let mut skim = Skim::new(syntax, Targets::DEFAULT, from_scheme(page), offset(page.len()));
+        let passed = skim.pass(page, &mut known);
+        (passed, upgrades.iter().map(|upgrade| upgrade.scheme_at as usize).collect())
     }
 
     fn passed(page: &str) -> usize {
-        pass(Syntax::Html, page)
+        let (passed, upgrades) = pass(Syntax::Html, page);
+        assert!(upgrades.is_empty(), "{page}");
+        passed
+    }
+
+    #[test]
+    fn images_of_the_known_host() {
+        for page in [
+            "<img src=http://h/>",
+            "a<b><img class=a SRC='http://h/a&amp;b' alt=\"http://g/\"\nhidden /><p>",
+            "<source srcset=\"http://h/a 1x, http://h/b 2x\" src='http://h/'>",
+            "<img srcset=' ,http://h/a,http:,http://h/b 1x\n,\thttp://h/c, http://h/d'>",
+            "<img src=http://h/ data-src=http://g/>",
+        ] {
+            let of_h = page.match_indices("http://h/").map(|(at, _)| at);
+            // What follows a comma without a space is of the same URL.
+            let due = of_h.filter(|at| !page[..*at].ends_with(":,")).collect();
+            assert_eq!(pass(Syntax::Html, page), (page.len(), due), "{page}");
+        }
+        for tag in [
+            "<img src=http://h/ ",
+            "<img src='http://h/",
+            "<img src=http://h>",
+            "<img src=http://hh/>",
+            "<img src=HTTP://h/>",
+            "<img src=' http://h/'>",
+            "<img src=http://h/ src=/a>",
+            "<img src=/a src=http://h/>",
+            "<img src src=http://h/>",
+            "<img src=http://h/ style='a:url(http://h/)'>",
+            "<img src=http://h/ srcset='http://h/a, http://g/b'>",
+            "<img src=http://h/ srcset='/a, http://h/b'>",
+            "<img src=http://h/ srcset='http://h/a&#44; http://h/b'>",
+            "<img src=http://h/ srcset='http://h/a (,http://h/b)'>",
+            "<link rel=icon href=http://h/>",
+            "<iframe src=http://h/>",
+        ] {
+            assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");
+        }
     }
 
     #[test]
@@ -404,7 +443,7 @@ mod tests {
             "<style>a</styles>",
             "<style>a{b:url(http://h/)}</style>",
             "<style>a{b:url(http://h/)}</style a='>'>",
-            "<img src=http://h/>",
+            "<img src=http://g/>",
             "<a href=http://h/ style='a:url(http:)'>",
             "<p a='http:' style='b:url(http:)'>",
             "<p =a>",
@@ -417,7 +456,7 @@ mod tests {
             assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");
         }
         for element in ["<style>a</style>", "<svg></svg>", "<!-- -->"] {
-            assert_eq!(pass(Syntax::Xml, element), 0, "{element}");
+            assert_eq!(pass(Syntax::Xml, element), (0, Vec::new()), "{element}");
         }
     }
 }

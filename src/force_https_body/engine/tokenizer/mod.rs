@@ -242,7 +242,7 @@ impl Tokenizer {
                     _ => self.go(State::BeforeAttributeName),
                 }
             }
-            State::BeforeAttributeName => match (self.parts(rest, sink), byte) {
+            State::BeforeAttributeName => match (self.part(rest, sink), byte) {
                 (Some(len), _) => len,
                 (None, byte) if byte.is_ascii_whitespace() => {
                     up_to(rest, rest.iter().position(|byte| !byte.is_ascii_whitespace())).len()

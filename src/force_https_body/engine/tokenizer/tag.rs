@@ -23,7 +23,7 @@ fn split_name(bytes: &[u8], ends: fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
 }
 
 impl Tokenizer {
-    /// Reads a tag, up to the first part of it that is not there as a whole, or not as most are written.
+    /// Reads the start of a tag, up to the end of its name.
     pub(super) fn tag<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Option<usize> {
         let (is_end_tag, named) = match bytes {
             [b'<', b'/', named @ ..] => (true, named),
@@ -36,41 +36,32 @@ impl Tokenizer {
             sink.start_tag(&self.tag_name);
         }
         self.state = State::BeforeAttributeName;
-        let read = bytes.len().saturating_sub(rest.len());
-        let start = self.at;
-        self.pass(read);
-        let parts = self.parts(rest, sink).unwrap_or(0);
-        self.at = start;
-        read.checked_add(parts)
+        Some(bytes.len().saturating_sub(rest.len()))
     }
 
-    /// Reads what follows in a tag, up to its end or the first part that is not there as a whole.
-    pub(super) fn parts<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Option<usize> {
+    /// Reads the next attribute, or the end of the tag.
+    pub(super) fn part<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Option<usize> {
         let start = self.at;
-        let read = |rest: &[u8]| bytes.len().saturating_sub(rest.len());
-        let place = |rest: &[u8]| start.saturating_add(offset(read(rest)));
-        let mut rest = bytes;
-        while let Some(part) = part(rest) {
-            match part {
-                Part::Attribute { name, value, behind_value, after } => {
-                    if !self.is_end_tag && sink.may_want(name) && sink.attribute(&Name::of(name)) {
-                        let end = place(behind_value);
-                        if !value.is_empty() {
-                            sink.value(value, end.saturating_sub(offset(value.len())));
-                        }
-                        sink.value_end(end);
+        let place = |rest: &[u8]| start.saturating_add(offset(bytes.len().saturating_sub(rest.len())));
+        let after = match part(bytes)? {
+            Part::Attribute { name, value, behind_value, after } => {
+                if !self.is_end_tag && sink.may_want(name) && sink.attribute(&Name::of(name)) {
+                    let end = place(behind_value);
+                    if !value.is_empty() {
+                        sink.value(value, end.saturating_sub(offset(value.len())));
                     }
-                    rest = after;
+                    sink.value_end(end);
                 }
-                Part::End { is_self_closing, after } => {
-                    self.at = place(after).saturating_sub(1);
-                    self.end_tag(is_self_closing, sink);
-                    self.at = start;
-                    return Some(read(after));
-                }
+                after
             }
-        }
-        Some(read(rest)).filter(|read| *read > 0)
+            Part::End { is_self_closing, after } => {
+                self.at = place(after).saturating_sub(1);
+                self.end_tag(is_self_closing, sink);
+                self.at = start;
+                after
+            }
+        };
+        Some(bytes.len().saturating_sub(after.len()))
     }
 }
 
