@@ -78,7 +78,7 @@ where
     R: Body<Data = Bytes>,
 {
     /// Reads the body's first frame if it is there; `len` is the length of the whole body.
-    pub(super) fn look(body: R, len: u64, upgrader: Upgrader) -> (Self, Whole) {
+    pub(super) fn look(body: R, len: u64, upgrader: impl FnOnce() -> Upgrader) -> (Self, Whole) {
         let mut body = Box::pin(body);
         // Nobody waits here: whoever takes the body polls it again, with a waker of its own.
         let mut first = match body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
@@ -92,8 +92,8 @@ where
         let page = first.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).cloned();
         let page = page.filter(|page| u64::try_from(page.len()) == Ok(len));
         let (upgrader, whole) = match page {
-            None => (Some(upgrader), Whole::Unknown),
-            Some(page) => match upgrader.whole(&page) {
+            None => (Some(upgrader()), Whole::Unknown),
+            Some(page) => match Upgrader::whole(upgrader, &page) {
                 None => (None, Whole::Clean),
                 Some(page) => {
                     let len = u64::try_from(page.len()).unwrap_or(u64::MAX);
@@ -335,15 +335,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_of_the_first_look_is_not_lost() {
-        let (mut body, whole) = UpgradedBody::look(frames([Err("boom")]), 9, upgrader());
+        let (mut body, whole) = UpgradedBody::look(frames([Err("boom")]), 9, upgrader);
         assert!(matches!(whole, Whole::Unknown));
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "boom");
     }
 
     #[tokio::test]
     async fn a_first_frame_that_is_not_the_whole_page() {
-        let (body, whole) =
-            UpgradedBody::look(frames([data("<img src=ht"), data("tp://h/>")]), 19, upgrader());
+        let (body, whole) = UpgradedBody::look(frames([data("<img src=ht"), data("tp://h/>")]), 19, upgrader);
         assert!(matches!(whole, Whole::Unknown));
         assert_eq!(body.size_hint().exact(), None);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "<img src=https://h/>");
@@ -351,7 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_ends_at_the_first_look() {
-        let (mut body, whole) = UpgradedBody::look(frames([]), 9, upgrader());
+        let (mut body, whole) = UpgradedBody::look(frames([]), 9, upgrader);
         assert!(matches!(whole, Whole::Clean));
         assert!(body.frame().await.is_none());
     }
@@ -359,13 +358,13 @@ mod tests {
     #[tokio::test]
     async fn lengths() {
         let page = |text: &'static str| Full::<Bytes>::from(text);
-        let (body, whole) = UpgradedBody::look(page("<img src=http://h/>"), 19, upgrader());
+        let (body, whole) = UpgradedBody::look(page("<img src=http://h/>"), 19, upgrader);
         assert!(matches!(whole, Whole::Upgraded(20)));
         assert_eq!(body.size_hint().exact(), Some(20));
         assert!(!body.is_end_stream());
         assert_eq!(body.collect().await.unwrap().to_bytes(), "<img src=https://h/>");
 
-        let (body, whole) = UpgradedBody::look(page("<img>"), 5, upgrader());
+        let (body, whole) = UpgradedBody::look(page("<img>"), 5, upgrader);
         assert!(matches!(whole, Whole::Clean));
         assert_eq!(body.size_hint().exact(), Some(5));
         assert_eq!(body.collect().await.unwrap().to_bytes(), "<img>");

@@ -15,24 +15,26 @@ pub(super) enum Page {
     Xhtml,
 }
 
-/// A page whose bytes may be changed: all of it is there, and it is not encoded.
-pub(super) fn changeable(parts: &response::Parts) -> Option<Page> {
-    let is_whole = parts.status != StatusCode::PARTIAL_CONTENT
+/// All of the page is there.
+pub(super) fn is_whole(parts: &response::Parts) -> bool {
+    parts.status != StatusCode::PARTIAL_CONTENT
         && parts.status != StatusCode::NOT_MODIFIED
-        && !parts.headers.contains_key(CONTENT_RANGE);
-    page(parts).filter(|_| is_whole && is_plain(&parts.headers))
+        && !parts.headers.contains_key(CONTENT_RANGE)
 }
 
 /// A page that may be changed, or a part of it, or the news that it is as it was.
 pub(super) fn page(parts: &response::Parts) -> Option<Page> {
     let headers = &parts.headers;
+    let content_type = list::only_line(headers, &CONTENT_TYPE).ok()??;
+    let page = kind_of(content_type)?;
     let has_content = !parts.status.is_informational()
         && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
-    let is_shown = !list::lines(headers, &CONTENT_DISPOSITION)
-        .any(|line| list::trim(cut(line, b';').0).eq_ignore_ascii_case(b"attachment"));
-    let content_type = list::only_line(headers, &CONTENT_TYPE).ok()??;
-    let is_readable = charset(content_type).is_none_or(|label| is_ascii_superset(&label));
-    (has_content && may_transform(headers) && is_shown && is_readable).then(|| kind(headers))?
+    let is_shown = || {
+        !list::lines(headers, &CONTENT_DISPOSITION)
+            .any(|line| list::trim(cut(line, b';').0).eq_ignore_ascii_case(b"attachment"))
+    };
+    let is_readable = || charset(content_type).is_none_or(|label| is_ascii_superset(&label));
+    (has_content && may_transform(headers) && is_shown() && is_readable()).then_some(page)
 }
 
 pub(super) fn is_plain(headers: &HeaderMap) -> bool {
@@ -48,7 +50,10 @@ pub(super) fn may_transform(headers: &HeaderMap) -> bool {
 
 /// A page by its media type, which must be exactly that.
 pub(super) fn kind(headers: &HeaderMap) -> Option<Page> {
-    let content_type = list::only_line(headers, &CONTENT_TYPE).ok()??;
+    kind_of(list::only_line(headers, &CONTENT_TYPE).ok()??)
+}
+
+fn kind_of(content_type: &[u8]) -> Option<Page> {
     let essence = list::trim(cut(content_type, b';').0);
     if essence.eq_ignore_ascii_case(b"text/html") {
         Some(Page::Html)
@@ -339,6 +344,10 @@ fn is_numbered(label: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn changeable(parts: &response::Parts) -> Option<Page> {
+        page(parts).filter(|_| is_whole(parts) && is_plain(&parts.headers))
+    }
 
     fn head(status: u16, lines: &[(&'static str, &str)]) -> response::Parts {
         let mut response = http::Response::new(());

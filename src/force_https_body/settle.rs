@@ -45,22 +45,18 @@ pub(super) struct Options {
 impl Options {
     /// Whether a secure request and a plain one get responses that differ.
     fn differs(self, parts: &response::Parts) -> bool {
-        self.changes(parts) || self.asks_browser_of(parts)
+        self.changes(parts, gate::is_plain(&parts.headers)).is_some() || self.asks_browser_of(parts)
     }
 
     /// A page, or a part of one, that a secure request would get with other bytes.
-    fn changes(self, parts: &response::Parts) -> bool {
-        gate::page(parts).is_some()
-            && (self.asks_identity || gate::is_plain(&parts.headers))
-            && self.wants(parts)
+    fn changes(self, parts: &response::Parts, is_plain: bool) -> Option<Page> {
+        gate::page(parts)
+            .filter(|_| self.asks_identity || is_plain)
+            .filter(|_| self.rewrite_when.is_none_or(|is_wanted| is_wanted(parts)))
     }
 
     fn asks_browser_of(self, parts: &response::Parts) -> bool {
         self.asks_browser && parts.status != StatusCode::NOT_MODIFIED && gate::kind(&parts.headers).is_some()
-    }
-
-    fn wants(self, page: &response::Parts) -> bool {
-        self.rewrite_when.is_none_or(|is_wanted| is_wanted(page))
     }
 }
 
@@ -97,23 +93,27 @@ impl Secure {
     where
         R: Body<Data = Bytes>,
     {
+        if parts.status == StatusCode::NOT_MODIFIED {
+            if !self.policy.is_report_only {
+                self.settle_not_modified(parts);
+            }
+            return UpgradedBody::untouched(body);
+        }
+        let is_plain = gate::is_plain(&parts.headers);
+        let changes = self.options.changes(parts, is_plain);
+        let whole = changes.filter(|_| is_plain && gate::is_whole(parts));
         if self.policy.is_report_only {
-            return match gate::changeable(parts).filter(|_| self.options.wants(parts)) {
+            return match whole {
                 Some(page) => UpgradedBody::reporting(body, self.upgrader(page)),
                 None => UpgradedBody::untouched(body),
             };
         }
-        if parts.status == StatusCode::NOT_MODIFIED {
-            self.settle_not_modified(parts);
-            return UpgradedBody::untouched(body);
-        }
-        let changes = self.options.changes(parts);
         if self.options.asks_browser_of(parts) {
             gate::ask_browser(&mut parts.headers);
             self.vary(parts);
         }
-        let Some(page) = gate::changeable(parts).filter(|_| changes) else {
-            if changes && parts.status == StatusCode::PARTIAL_CONTENT {
+        let Some(page) = whole else {
+            if changes.is_some() && parts.status == StatusCode::PARTIAL_CONTENT {
                 gate::forbid_storing(&mut parts.headers);
                 self.vary(parts);
             }
@@ -123,10 +123,10 @@ impl Secure {
             return UpgradedBody::untouched(body);
         }
         self.upgrade_links(parts);
-        let upgrader = self.upgrader(page);
+        let upgrader = || self.upgrader(page);
         let (body, whole) = match body.size_hint().exact().filter(|len| *len <= MAX_LOOK && !self.is_head) {
             Some(len) => UpgradedBody::look(body, len, upgrader),
-            None => (UpgradedBody::streaming(body, upgrader), Whole::Unknown),
+            None => (UpgradedBody::streaming(body, upgrader()), Whole::Unknown),
         };
         match whole {
             Whole::Clean => return body,

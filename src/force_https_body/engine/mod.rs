@@ -92,8 +92,10 @@ impl Upgrader {
     }
 
     /// Upgrades a page that is there as a whole: `None` where nothing changes.
-    pub(super) fn whole(self, page: &[u8]) -> Option<Bytes> {
-        self.engine.whole(page, &self.policy)
+    pub(super) fn whole(upgrader: impl FnOnce() -> Self, page: &[u8]) -> Option<Bytes> {
+        let scheme = Some(from_scheme(page)).filter(|scheme| *scheme > 0)?;
+        let Self { policy, engine } = upgrader();
+        engine.whole(page, scheme, &policy)
     }
 
     /// Whether nothing waits.
@@ -124,9 +126,10 @@ impl Upgrader {
 /// assert!(matches!(upgrade_fragment("<p>http://h/</p>", &policy), Cow::Borrowed(_)));
 /// ```
 pub fn upgrade_fragment<'a>(fragment: &'a str, policy: &UpgradePolicy) -> Cow<'a, str> {
-    // Only ASCII is put in, and taken out.
-    Engine::new(Syntax::Html, None)
-        .whole(fragment.as_bytes(), policy)
+    let scheme = Some(from_scheme(fragment.as_bytes())).filter(|scheme| *scheme > 0);
+    scheme
+        .and_then(|scheme| Engine::new(Syntax::Html, None).whole(fragment.as_bytes(), scheme, policy))
+        // Only ASCII is put in, and taken out.
         .and_then(|upgraded| String::from_utf8(upgraded.into()).ok())
         .map_or(Cow::Borrowed(fragment), Cow::Owned)
 }
@@ -258,8 +261,8 @@ impl Engine {
         self.write(&[], end)
     }
 
-    fn whole(mut self, page: &[u8], policy: &UpgradePolicy) -> Option<Bytes> {
-        let scheme = Some(from_scheme(page)).filter(|scheme| *scheme > 0)?;
+    /// Of `page`, the last `scheme` bytes begin with the first scheme.
+    fn whole(mut self, page: &[u8], scheme: usize, policy: &UpgradePolicy) -> Option<Bytes> {
         self.read(page, scheme, policy);
         let end = self.end(policy);
         (!self.rewriter.upgrades().is_empty()).then(|| self.write(page, end))
