@@ -189,16 +189,38 @@ fn is_opaque_tag(tag: &[u8]) -> bool {
     inner.is_some_and(|inner| inner.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..)))
 }
 
-/// The first parameter `charset` that is not empty, without quotes.
+/// The first parameter `charset` that is not empty, without quotes (MIME Sniffing Standard, section 4.4).
 fn charset(content_type: &[u8]) -> Option<Vec<u8>> {
-    content_type.split(|byte| *byte == b';').skip(1).find_map(|parameter| {
-        let (name, Some(value)) = cut(parameter, b'=') else { return None };
-        let value = list::trim(value);
-        let value = value.strip_prefix(b"\"").map_or(value, |value| cut(value, b'"').0);
-        let value = list::trim(value);
-        (list::trim(name).eq_ignore_ascii_case(b"charset") && !value.is_empty())
-            .then(|| value.to_ascii_lowercase())
-    })
+    let mut parameters = cut(content_type, b';').1;
+    while let Some(rest) = parameters {
+        let name = rest.split(|byte| matches!(byte, b'=' | b';')).next()?;
+        let value = rest.get(name.len()..).and_then(|rest| rest.strip_prefix(b"=")).map(list::trim);
+        let (value, behind) = match value {
+            Some([b'"', quoted @ ..]) => {
+                let (value, behind) = quoted.split_at_checked(quoted_len(quoted))?;
+                (value, cut(behind, b';').1)
+            }
+            Some(value) => cut(value, b';'),
+            None => (&[][..], cut(rest, b';').1),
+        };
+        let label = list::trim(value);
+        if list::trim(name).eq_ignore_ascii_case(b"charset") && !label.is_empty() {
+            return Some(label.to_ascii_lowercase());
+        }
+        parameters = behind;
+    }
+    None
+}
+
+/// Up to the quote that ends it.
+fn quoted_len(text: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let end = text.iter().position(|byte| {
+        let was_escaped = is_escaped;
+        is_escaped = *byte == b'\\' && !was_escaped;
+        *byte == b'"' && !was_escaped
+    });
+    end.unwrap_or(text.len())
 }
 
 /// The labels of the encodings in which the bytes of ASCII stand for nothing else where markup begins or ends
@@ -243,6 +265,8 @@ fn is_ascii_superset(label: &[u8]) -> bool {
         "ascii",
         "us-ascii",
         "ansi_x3.4-1968",
+        "cp819",
+        "ibm819",
         "csisolatin1",
         "csisolatin2",
         "csisolatin3",
@@ -334,7 +358,8 @@ fn is_numbered(label: &[u8]) -> bool {
     let Some(rest) = ["iso-8859-", "iso8859-", "iso_8859-", "iso8859"].into_iter().find_map(after) else {
         return false;
     };
-    let part = rest.strip_suffix(b":1987").or_else(|| rest.strip_suffix(b":1988")).unwrap_or(rest);
+    let year = [":1987", ":1988", ":1989"].into_iter().find_map(|year| rest.strip_suffix(year.as_bytes()));
+    let part = year.unwrap_or(rest);
     matches!(
         part,
         [b'1'..=b'9'] | [b'1', b'0' | b'1' | b'3' | b'4' | b'5' | b'6'] | b"6-e" | b"6-i" | b"8-e" | b"8-i"
@@ -366,12 +391,22 @@ mod tests {
             ("text/html;charset=", Some(Page::Html)),
             ("text/html; a=b; charset= Windows-1252 ; charset=utf-16", Some(Page::Html)),
             ("text/html; charset=iso-8859-8-i", Some(Page::Html)),
+            ("text/html; charset=IBM819", Some(Page::Html)),
+            ("text/html; charset=cp819", Some(Page::Html)),
+            ("text/html; charset=iso_8859-9:1989", Some(Page::Html)),
+            ("text/html;;a;charset;charset=\"\"", Some(Page::Html)),
+            ("text/html; a=\"b\\\";charset=utf-16;\"; charset=utf-8", Some(Page::Html)),
+            ("text/html; charset=\"utf-8", Some(Page::Html)),
             ("application/xhtml+xml; charset=euc-jp", Some(Page::Xhtml)),
             ("text/html; charset=utf-16", None),
             ("text/html; charset=utf-16le", None),
             ("text/html; charset=iso-2022-jp", None),
             ("text/html; charset=hz-gb-2312", None),
             ("text/html; charset=utf-7", None),
+            ("text/html; a=\";charset=utf-8;\"; charset=utf-16", None),
+            ("text/html; a=b\";charset=utf-16", None),
+            ("text/html; charset=\"utf-16\" x; charset=utf-8", None),
+            ("text/html; charset=\"utf\\-8\"", None),
             ("text/html; charset=iso-8859-12", None),
             ("text/html, text/html", None),
             ("text/htmlx", None),
