@@ -145,7 +145,8 @@ impl Targets {
     pub const LINK_ANY_REL: Self = Self(2);
     /// The URL of `<meta http-equiv=refresh>`.
     pub const META_REFRESH: Self = Self(4);
-    /// Attributes `data-..`, from which scripts load images later. Those whose names end in `srcset` are read as such.
+    /// Attributes `data-..`, from which scripts load images later. Those whose names end in `srcset` are read as such. Of
+    /// two of one name both change, though a browser reads the first.
     pub const DATA_ATTRIBUTES: Self = Self(8);
 
     pub(super) fn contains(self, other: Self) -> bool {
@@ -350,9 +351,9 @@ impl std::error::Error for PortMapError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rewrite<'a> {
-    /// The element's name, in lower case.
+    /// The element's name, in lower case. Of more than 28 bytes only the start is told.
     pub element: &'a str,
-    /// The attribute's name, in lower case; empty for the text of a `style` element.
+    /// The attribute's name, likewise; empty for the text of a `style` element.
     pub attribute: &'a str,
     /// The host, as a browser reads it. It stands in the page: escape it before you print it.
     pub host: &'a str,
@@ -375,7 +376,7 @@ impl HostPatternError {
 
 impl fmt::Display for HostPatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "host pattern {:?} is refused: it must be a host without a port, or .domain", self.item)
+        write!(f, "host pattern {:?} is refused: it must be a host in ASCII without a port, or .domain", self.item)
     }
 }
 

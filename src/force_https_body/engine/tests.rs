@@ -205,6 +205,10 @@ fn opted_in() {
         ("<meta http-equiv=x content=\"0;http://h/\">", "<meta http-equiv=x content=\"0;http://h/\">"),
         ("<p data-lazy-source-of-the-image=http://h/>", "<p data-lazy-source-of-the-image=https://h/>"),
         ("<p data-srcset='http://h/ 1x, http://i/'>", "<p data-srcset='https://h/ 1x, https://i/'>"),
+        (
+            "<p data-flickity-lazyload-srcset='http://h/ 1x, http://i/'>",
+            "<p data-flickity-lazyload-srcset='https://h/ 1x, https://i/'>",
+        ),
     ] {
         assert_eq!(upgrade_fragment(page, &policy), expected);
     }
