@@ -337,9 +337,12 @@ impl Unit for Config {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
 
     use bytes::Bytes;
-    use http::{Request, Response, StatusCode};
+    use http::{HeaderMap, Request, Response, StatusCode};
+    use http_body::{Frame, SizeHint};
     use http_body_util::{BodyExt, Full};
     use tower::{ServiceBuilder, ServiceExt};
 
@@ -492,37 +495,60 @@ mod tests {
         }
     }
 
-    /// It says that it has ended, and not that it has no bytes.
-    struct Ended;
+    /// It has no bytes, and may say so in one way or the other.
+    struct Empty {
+        is_ended: bool,
+        size: SizeHint,
+        trailers: Option<HeaderMap>,
+    }
 
-    impl http_body::Body for Ended {
+    impl http_body::Body for Empty {
         type Data = Bytes;
         type Error = Infallible;
 
         fn poll_frame(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-            std::task::Poll::Ready(None)
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
         }
 
         fn is_end_stream(&self) -> bool {
-            true
+            self.is_ended
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.size.clone()
         }
     }
 
     #[tokio::test]
-    async fn an_empty_page_keeps_its_head() {
-        let service = ServiceBuilder::new().layer(secure()).service_fn(|_: Request<()>| async {
-            let response =
-                Response::builder().header("content-type", "text/html").header("content-length", 0);
-            Ok::<_, Infallible>(response.header("etag", "\"a\"").body(Ended).unwrap())
-        });
-        let (parts, body) = service.oneshot(request(&[])).await.unwrap().into_parts();
-        assert_eq!(
-            (&parts.headers["content-length"], &parts.headers["etag"]),
-            (&"0".parse().unwrap(), &"\"a\"".parse().unwrap())
-        );
-        assert!(http_body::Body::is_end_stream(&body));
+    async fn an_empty_page_keeps_its_head_but_for_its_links() {
+        let digest = HeaderMap::from_iter([(
+            http::HeaderName::from_static("repr-digest"),
+            HeaderValue::from_static("sha-256=:AA==:"),
+        )]);
+        for (is_ended, size, trailers) in [
+            (true, SizeHint::new(), None),
+            (true, SizeHint::with_exact(0), None),
+            (false, SizeHint::with_exact(0), None),
+            (false, SizeHint::with_exact(0), Some(digest)),
+        ] {
+            let mut body = Some(Empty { is_ended, size, trailers: trailers.clone() });
+            let service = ServiceBuilder::new().layer(secure()).service_fn(|_: Request<()>| {
+                let response = Response::builder()
+                    .header("content-type", "text/html")
+                    .header("content-length", 0)
+                    .header("etag", "\"a\"")
+                    .header("link", "<http://h/>; rel=preload");
+                std::future::ready(Ok::<_, Infallible>(response.body(body.take().unwrap()).unwrap()))
+            });
+            let (parts, body) = service.oneshot(request(&[])).await.unwrap().into_parts();
+            assert_eq!(http_body::Body::is_end_stream(&body), is_ended);
+            assert_eq!(body.collect().await.unwrap().trailers(), trailers.as_ref());
+            let told = ["content-length", "etag", "link"].map(|name| parts.headers[name].to_str().unwrap());
+            assert_eq!(told, ["0", "\"a\"", "<https://h/>; rel=preload"]);
+            assert_eq!(parts.headers.len(), 4);
+        }
     }
 }
