@@ -14,16 +14,16 @@
 //!    named, is a superset of ASCII, and it does not begin with the mark of UTF-16; it is not encoded, no
 //!    `attachment`, and not under `no-transform` (RFC 9111, section 5.2.2.6). Then the function of
 //!    [`rewrite_when`](ForceHttpsBodyLayer::rewrite_when) is asked. The bytes of all other responses pass as they are.
-//! 3. A page with a known length of 64 KiB at most, that is there at once, is looked at before its head leaves. If
-//!    nothing in it changes, nothing in its head does either.
+//! 3. A page with a known length of 64 KiB at most, that is there at once and in one piece, is looked at before its head
+//!    leaves. If nothing in it changes, nothing in its head does either, but for its `Link` fields.
 //! 4. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]; with which port, see [`Ports`]. A
 //!    URL must begin (but for white space) with the four letters `http`, `:` and two slashes of either kind, the latter
 //!    three as such or as character references. `:80` goes with the scheme. Of two attributes of one name the first
 //!    counts.
 //! 5. In the head: see below.
 //!
-//! Never changed: `a` and `area`, comments, scripts, text, `textarea`, namespaces and other identifiers, what stands
-//! inside of `data:` URLs.
+//! Never changed: `href` of `a` and `area`, comments, scripts, text, `textarea`, namespaces and other identifiers, what
+//! stands inside of `data:` URLs.
 //!
 //! # What the head says then
 //!
@@ -72,8 +72,9 @@
 //! Not found are URLs whose letters `http` are written as references or broken by line ends, that CSS spells with
 //! escapes, `url(..)` in presentation attributes of SVG (`filter`, `mask`), elements of XHTML with a prefix
 //! (`svg:image`), in a style sheet of SVG or XHTML a URL with a comment or the edge of a CDATA section between its scheme
-//! and the end of its host, and what scripts make. An encoding that only a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have
-//! to be decoded and encoded again to be changed. Browsers pass
+//! and the end of its host, the instruction `<?xml-stylesheet ..?>` of XHTML, and what scripts make. An encoding that only
+//! a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have to be
+//! decoded and encoded again to be changed. Browsers pass
 //! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests) on to it (Upgrade Insecure Requests,
 //! "Policy Inheritance"), and a template can give what it puts there to [`upgrade_fragment`] first.
 //!
@@ -82,6 +83,8 @@
 //! - A host that has no https, or another site there, belongs on the list of [`Hosts::deny`].
 //! - A part of a page is never rewritten: a client that fetches a page in parts gets it as it was. Caches are told not
 //!   to keep such parts.
+//! - `If-Match` takes no weak tag (RFC 9110, section 13.1.1): who writes a page back over https with the tag that it came
+//!   with is told 412. Leave pages that are edited so alone ([`rewrite_when`](ForceHttpsBodyLayer::rewrite_when)).
 //! - A tag that was weak before is the same for both pages, and so is none. A shared cache that asks for one scheme with
 //!   the strong tag of what it keeps for the other (RFC 9111, section 4.1 allows it; common ones do not) is told 304, and
 //!   serves the other page. Let it key by scheme, or let pages be `private`.

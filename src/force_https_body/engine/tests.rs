@@ -285,3 +285,11 @@ fn a_comma_inside_the_url_of_a_candidate_does_not_end_it() {
     let ends = "<img srcset=\"http://a, http://h.example/\">";
     assert_eq!(upgrade(ends), ends.replace("http:", "https:"));
 }
+
+#[test]
+fn a_reference_to_a_control_character_of_a_host_is_another_character() {
+    for reference in ["&#153;", "&#x99;", "&#x99", "&#128;"] {
+        let page = format!("<img src=\"http://{reference}.example/\">");
+        assert_eq!(upgrade(&page), page);
+    }
+}

@@ -286,10 +286,11 @@ fn narrow(char: char) -> char {
     }
 }
 
-/// What browsers drop, or map to ASCII, and [`narrow`] does not (UTS 46): a name with it may be any other.
+/// What browsers drop, or map to ASCII, and [`narrow`] does not (UTS 46): a name with it may be any other. So may one with
+/// a control character, which as a reference stands for another character (`&#153;` is a trade mark sign).
 fn may_become_ascii(char: char) -> bool {
     matches!(char,
-        '\u{aa}'..='\u{b3}' | '\u{b9}'..='\u{ba}' | '\u{132}'..='\u{133}' | '\u{17f}' | '\u{1c7}'..='\u{1cc}'
+        '\u{80}'..='\u{9f}' | '\u{aa}'..='\u{b3}' | '\u{b9}'..='\u{ba}' | '\u{132}'..='\u{133}' | '\u{17f}' | '\u{1c7}'..='\u{1cc}'
         | '\u{1f1}'..='\u{1f3}' | '\u{2b0}'..='\u{2b8}' | '\u{2e1}'..='\u{2e3}' | '\u{34f}' | '\u{37e}'
         | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{1d2c}'..='\u{1dbb}'
         | '\u{1fef}' | '\u{200b}' | '\u{203c}' | '\u{2060}'..='\u{213b}' | '\u{2145}'..='\u{217f}'
@@ -434,6 +435,7 @@ mod tests {
             ("http://127.0.0.\u{1d7cf}/", "no host"),
             ("http://\u{b9}27.0.0.1/", "no host"),
             ("http://\u{200b}localhost/", "no host"),
+            ("http://\u{99}.example/", "no host"),
             (
                 "http://\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}/",
                 "\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}",
