@@ -89,7 +89,7 @@ fn parts_without_an_end() {
         ("any attribute", "<img alt='", "http://h/ ", "'>", 0),
         ("comment", "<!--", "http://h/ <img>-", "-->", 0),
         ("script", "<script>", "http://h/ <!-- </ ", "</script>", 0),
-        ("style, clean", "<style>", "a{b:c(d);e:url(/f)}/* http: */", "</style>", 0),
+        ("style, clean", "<style>", "a{b:c(d);e:url(/f)}/* http:/ */", "</style>", 0),
         ("srcset, clean", "<img srcset='", "/a/b.png 1x, ", "'>", 0),
         ("name of a tag", "<", "img", ">", 0),
         ("name of an attribute", "<img ", "src", "=http://h/>", PIECE),

@@ -256,7 +256,7 @@ fn page() -> BoxedStrategy<String> {
         2 => url().prop_map(|url| format!("<script>{url}</script>")),
         2 => url().prop_map(|url| format!("<svg><g><path d='{url}'/>{url}</g><use href='{url}'/></svg>")),
         3 => some(&[
-            "</svg>", "</style>", "</noscript>", "</title>", "</template>", "</p>", "</p a='http:'>", "<plaintext>", "<svg>",
+            "</svg>", "</style>", "</noscript>", "</title>", "</template>", "</p>", "</p a='http:/'>", "<plaintext>", "<svg>",
             "<math>", "<noscript>", "<script><!--", "<script><!--<script>", "-->", "</script>", "<!--", "<!-->", "<!--->",
             "--!>", "<![CDATA[", "]]>", "<svg><title>", "<svg><desc><img src=http://h/>", "<svg><foreignObject>", "<annotation-xml encoding=text/html>",
             "text", "\u{feff}", "<!DOCTYPE html>", "<!DOCTYPE x [", "<?xml ?>", "<", "</", "<!", "&",

@@ -49,7 +49,7 @@ fn the_last_piece_is_read_once_another_follows() {
 
 #[test]
 fn schemes_at_every_place() {
-    for scheme in ["http:", "HTTP&", "hTtP\\"] {
+    for scheme in ["http:/", "HTTP&", "hTtP\\", "htTp:\\", "http:&", "Http:\r"] {
         for len in 0..200 {
             for at in 0..=len {
                 let page = format!("{}{scheme}{}", "p".repeat(at), "http".repeat(len - at));
@@ -57,7 +57,24 @@ fn schemes_at_every_place() {
             }
         }
     }
-    for page in ["http", "https:", "htt:", "xttp:", "ht tp:", "http", "output: tp:", "http;", "hXtp:"] {
+    for before in 0..200 {
+        // What follows it is not there yet.
+        let page = format!("{}http:", "p".repeat(before));
+        assert_eq!(scheme_at(page.as_bytes()), Some(before));
+    }
+    for page in [
+        "http",
+        "https:/",
+        "htt:/",
+        "xttp:/",
+        "ht tp:",
+        "http",
+        "output: tp:/",
+        "http;",
+        "hXtp:/",
+        "http::",
+        "http:x",
+    ] {
         assert_eq!(scheme_at(page.repeat(50).as_bytes()), None, "{page}");
     }
 }
