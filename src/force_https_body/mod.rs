@@ -85,6 +85,8 @@
 //!   to keep such parts.
 //! - `If-Match` takes no weak tag (RFC 9110, section 13.1.1): who writes a page back over https with the tag that it came
 //!   with is told 412. Leave pages that are edited so alone ([`rewrite_when`](ForceHttpsBodyLayer::rewrite_when)).
+//! - What clients and caches hold from before the layer, or from before another policy, is told 304 until the page itself
+//!   changes: publish pages anew with it, or purge the caches.
 //! - A tag that was weak before is the same for both pages, and so is none. A shared cache that asks for one scheme with
 //!   the strong tag of what it keeps for the other (RFC 9111, section 4.1 allows it; common ones do not) is told 304, and
 //!   serves the other page. Let it key by scheme, or let pages be `private`.

@@ -2,6 +2,7 @@ use std::fmt;
 use std::ops::BitOr;
 
 use super::engine::UrlPort;
+use crate::configured_host::{UNICODE, configured_host};
 use crate::wire::host::{Host, HostPort};
 
 /// What is upgraded, and what is left alone.
@@ -76,6 +77,22 @@ impl UpgradePolicy {
     /// Is told of each URL of the page that is upgraded, or would be: for finding the templates that still write
     /// `http://`. `Link` fields are not told. It runs where the body is polled: keep it short; a panic of it is one of
     /// the body, or of the response future.
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    ///
+    /// use tower_proxied::force_https_body::{UpgradePolicy, upgrade_fragment};
+    ///
+    /// static FOUND: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    ///
+    /// let policy = UpgradePolicy::new().report_only().on_rewrite(|url| {
+    ///     let found = format!("{} {} {} at {}", url.element, url.attribute, url.host, url.offset);
+    ///     FOUND.lock().unwrap().push(found);
+    /// });
+    /// let page = r#"<p><img src="http://cdn.example/a">"#;
+    /// assert_eq!(upgrade_fragment(page, &policy), page);
+    /// assert_eq!(*FOUND.lock().unwrap(), ["img src cdn.example at 13"]);
+    /// ```
     pub fn on_rewrite(self, on_rewrite: fn(&Rewrite<'_>)) -> Self {
         Self { on_rewrite: Some(on_rewrite), ..self }
     }
@@ -171,8 +188,8 @@ impl BitOr for Targets {
 /// Hosts that are asked over https.
 ///
 /// A pattern is a host (`cdn.example`, `192.0.2.7`), or a domain with all below it (`.example.com`). What is denied is
-/// left alone whatever else is said; what is allowed is upgraded though the rule would not. Names are compared in
-/// ASCII: where a pattern that is denied has an `xn--`, all hosts that a page writes in Unicode are left alone.
+/// left alone whatever else is said; what is allowed is upgraded though the rule would not. With the feature `idn` a
+/// pattern may be written in Unicode. Names are compared in ASCII: where a pattern that is denied has an `xn--`, all hosts that a page writes in Unicode are left alone.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Hosts {
@@ -376,7 +393,9 @@ impl HostPatternError {
 
 impl fmt::Display for HostPatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "host pattern {:?} is refused: it must be a host in ASCII without a port, or .domain", self.item)
+        let problem =
+            if self.item.is_ascii() { "it must be a host without a port, or .domain" } else { UNICODE };
+        write!(f, "host pattern {:?} is refused: {problem}", self.item)
     }
 }
 
@@ -392,7 +411,7 @@ enum HostPattern {
 impl HostPattern {
     fn parse(text: &str) -> Option<Self> {
         let (name, is_domain) = text.strip_prefix('.').map_or((text, false), |name| (name, true));
-        match (Host::parse(name.as_bytes())?.into_owned(), is_domain) {
+        match (host(name)?, is_domain) {
             (Host::Name(name), true) => Some(Self::Under((*name).into())),
             (_, true) => None,
             (host, false) => Some(Self::Exactly(host)),
@@ -416,6 +435,14 @@ impl HostPattern {
             (Self::Under(_), _) => false,
         }
     }
+}
+
+/// A host without a port, as an operator writes it.
+fn host(text: &str) -> Option<Host<'static>> {
+    if text.is_ascii() {
+        return Host::parse(text.as_bytes()).map(Host::into_owned);
+    }
+    configured_host(text).filter(|host| host.port().is_none()).map(|host| host.host().clone())
 }
 
 fn extend<I>(list: &mut Vec<HostPattern>, patterns: I) -> Result<(), HostPatternError>
@@ -509,6 +536,13 @@ mod tests {
             let hosts = Hosts::upgradable().deny([denied]).unwrap();
             assert_eq!(upgraded(hosts), page.replace("http://e", "https://e"), "{denied}");
         }
+        let denied = Hosts::upgradable().deny([".b\u{fc}cher.example"]);
+        assert_eq!(denied.is_ok(), cfg!(feature = "idn"));
+        if let Ok(hosts) = denied {
+            assert_eq!(upgraded(hosts.clone()), page.replace("http://e", "https://e"));
+            let ascii = "<img src=http://x.XN--bcher-kva.example/>";
+            assert_eq!(upgrade_fragment(ascii, &UpgradePolicy::new().hosts(hosts)), ascii);
+        }
         assert_eq!(upgraded(Hosts::upgradable().deny(["other"]).unwrap()), page.replace("http:", "https:"));
         assert_eq!(upgraded(Hosts::upgradable().deny([".example"]).unwrap()), page);
     }
@@ -520,7 +554,18 @@ mod tests {
             assert_eq!(error.pair(), pairs[1]);
             assert!(error.to_string().contains(&format!("{} -> {}", pairs[1].0, pairs[1].1)), "{error}");
         }
-        for item in ["h:80", "", ".", "a b", ".192.0.2.7", "http://h", "*.h"] {
+        for item in [
+            "h:80",
+            "",
+            ".",
+            "a b",
+            ".192.0.2.7",
+            "http://h",
+            "*.h",
+            "b\u{fc}cher:80",
+            "\u{ad}",
+            ".\u{ff11}.2.3.4",
+        ] {
             for list in [Hosts::only([item]), Hosts::same().allow([item]), Hosts::upgradable().deny([item])] {
                 let error = list.unwrap_err();
                 assert_eq!(error.item(), item);

@@ -29,7 +29,7 @@ use self::srcset::Srcset;
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
 pub(in crate::force_https_body) use self::url::UrlPort;
-use self::url::{Head, UrlScan, is_around};
+use self::url::{Head, UrlScan};
 use super::policy::UpgradePolicy;
 use crate::wire::host::HostPort;
 
@@ -143,7 +143,7 @@ pub(super) fn upgrade_url(
     let mut scan = UrlScan::default();
     scan.begin();
     let head = url.iter().zip(0..).find_map(|(byte, at)| scan.feed(Unit::literal(*byte, at)));
-    let head = head.or_else(|| scan.end(offset(url.len()), is_around))?;
+    let head = head.or_else(|| scan.end(offset(url.len()), None))?;
     upgrade_value(url, admitted(head, &scan, policy, own).into_iter().collect())
 }
 

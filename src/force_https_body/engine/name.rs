@@ -96,7 +96,13 @@ mod tests {
     #[test]
     fn of_a_name_in_another_encoding_the_start_is_told() {
         assert_eq!(Name::of(b"data-\xe9t\xe9").as_str(), "data-");
-        assert_eq!(Name::of("data-flickity-lazyload\u{e9}".repeat(2).as_bytes()).as_str(), "data-flickity-lazyload");
-        assert_eq!(Name::of("a-bcdefghijklmnopqrst\u{e9}uvwxyzabc".as_bytes()).as_str(), "a-bcdefghijklmnopqrst");
+        assert_eq!(
+            Name::of("data-flickity-lazyload\u{e9}".repeat(2).as_bytes()).as_str(),
+            "data-flickity-lazyload"
+        );
+        assert_eq!(
+            Name::of("a-bcdefghijklmnopqrst\u{e9}uvwxyzabc".as_bytes()).as_str(),
+            "a-bcdefghijklmnopqrst"
+        );
     }
 }

@@ -15,7 +15,7 @@ use super::refresh::Refresh;
 use super::srcset::Srcset;
 use super::targets::{FETCHED_RELATIONS, Kind, When, bit, may_be_target, target};
 use super::tokenizer::{Content, Sink, Syntax};
-use super::url::{Head, UrlPort, UrlScan, is_around};
+use super::url::{Head, UrlPort, UrlScan};
 use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
 use crate::wire::host::HostPort;
 
@@ -411,7 +411,7 @@ impl Scan {
 
     fn end(&mut self, at: u64, policy: &UpgradePolicy) {
         let head = match self.kind.take() {
-            Some(Kind::Url) => self.url.end(at, is_around),
+            Some(Kind::Url) => self.url.end(at, None),
             Some(Kind::Srcset) => self.srcset.end(at, &mut self.url),
             Some(Kind::Css) => self.css.end(at, &mut self.url),
             Some(Kind::Refresh) => self.refresh.end(at, &mut self.url),

@@ -299,6 +299,13 @@ fn a_comma_inside_the_url_of_a_candidate_does_not_end_it() {
         let page = format!("<img srcset=\"{url} (, http://h.example/ )\">");
         assert_eq!(upgrade(&page), page);
     }
+    for tail in ["\x01", "\x01\x04", "\x04,", "\x01,,"] {
+        let page =
+            format!("<img srcset=\"http://h{tail} 1x, http://h{tail}\"><img srcset=http://h:80{tail}>");
+        assert_eq!(upgrade(&page), page.replace("http:", "https:").replace(":80", ""), "{tail:?}");
+    }
+    let other = "<img srcset=\"http://h,\x01 1x\">";
+    assert_eq!(upgrade(other), other);
     let ends = "<img srcset=\"http://a, http://h.example/\">";
     assert_eq!(upgrade(ends), ends.replace("http:", "https:"));
 }

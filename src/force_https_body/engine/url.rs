@@ -146,12 +146,15 @@ impl UrlScan {
         scheme.len().saturating_add(host)
     }
 
-    /// The URL ends at `at`; `is_around` are bytes that do not belong to its end.
-    pub(super) fn end(&mut self, at: u64, is_around: fn(u8) -> bool) -> Option<Head> {
+    /// The URL ends at `at`; a `tail` does not belong to it.
+    pub(super) fn end(&mut self, at: u64, tail: Option<u8>) -> Option<Head> {
         self.release(at);
         if self.state != State::Authority {
             self.abandon();
             return None;
+        }
+        while self.authority.last().is_some_and(|byte| Some(*byte) == tail) {
+            self.authority.pop();
         }
         while self.authority.last().is_some_and(|byte| is_around(*byte)) {
             self.authority.pop();
@@ -212,7 +215,7 @@ impl UrlScan {
 }
 
 /// What a URL parser takes off both ends. A NUL in markup or CSS is U+FFFD by then.
-pub(super) fn is_around(byte: u8) -> bool {
+fn is_around(byte: u8) -> bool {
     matches!(byte, 1..=b' ')
 }
 
@@ -375,7 +378,7 @@ mod tests {
         let mut scan = UrlScan::default();
         scan.begin();
         let fed = text.bytes().enumerate().find_map(|(at, byte)| scan.feed(Unit::literal(byte, at as u64)));
-        let head = fed.or_else(|| scan.end(text.len() as u64, is_around))?;
+        let head = fed.or_else(|| scan.end(text.len() as u64, None))?;
         Some((head, scan.host().map_or("no host".to_owned(), |host| host.to_string())))
     }
 
@@ -392,7 +395,7 @@ mod tests {
             found = text.as_bytes().get(at).and_then(|byte| scan.feed(Unit::literal(*byte, at as u64)));
             at += 1;
         }
-        let head = found.or_else(|| scan.end(text.len() as u64, is_around))?;
+        let head = found.or_else(|| scan.end(text.len() as u64, None))?;
         Some((head, scan.host().map_or("no host".to_owned(), |host| host.to_string())))
     }
 
