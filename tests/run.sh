@@ -43,6 +43,8 @@ step cargo test --locked --all-targets
 step timeout 600 cargo test --locked --test real_peers -- --ignored --nocapture
 step cargo test --locked --doc
 step cargo test --locked --manifest-path tests/allocations/Cargo.toml
+step cargo clippy --locked --manifest-path tests/allocations/Cargo.toml --all-targets -- -D warnings
+step cargo clippy --locked --manifest-path tests/models/Cargo.toml -- -D warnings
 step cargo run --locked --manifest-path tests/models/Cargo.toml
 step cargo clippy --locked --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
 for example in demo session_login own_login jobs templates rate_limit traced hyper_server grpc; do

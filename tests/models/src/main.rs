@@ -17,6 +17,7 @@ mod sticky_route {
         #[expect(dead_code, reason = "what only the crate uses")]
         mod state;
 
+        #[expect(dead_code, reason = "what only the crate uses")]
         mod attempt;
         mod ejection;
         mod window;

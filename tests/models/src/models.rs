@@ -87,7 +87,7 @@ fn down_since() {
             state.set(end, 2000, BACKOFF);
         })
     });
-    threads.map(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(state.down_since(), Some(2000));
 }
 
