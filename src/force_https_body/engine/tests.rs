@@ -4,7 +4,8 @@ mod laws;
 
 use super::scheme::scheme_at;
 use super::*;
-use crate::force_https_body::policy::{Hosts, Targets};
+use crate::force_https_body::Hosts;
+use crate::force_https_body::policy::Targets;
 
 fn upgrade(page: &str) -> String {
     upgrade_fragment(page, &UpgradePolicy::new()).into_owned()
