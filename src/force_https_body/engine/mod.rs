@@ -76,9 +76,9 @@ impl Upgrader {
 
     /// The host that the request asked for: what `base` and [`Hosts::same`](super::Hosts::same) look at.
     #[must_use]
-    pub fn own_host(self, host: HostPort<'_>) -> Self {
-        let syntax = self.engine.syntax;
-        Self { engine: Engine::new(syntax, Some(host.into_owned())), ..self }
+    pub fn own_host(mut self, host: HostPort<'_>) -> Self {
+        self.engine.rewriter.set_own_host(host.into_owned());
+        self
     }
 
     /// Takes the next piece, and gives what is decided by now: it may be empty.

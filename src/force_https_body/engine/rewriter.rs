@@ -161,6 +161,11 @@ impl Rewriter {
         Reading { rewriter: self, policy }
     }
 
+    pub(super) fn set_own_host(&mut self, host: HostPort<'static>) {
+        self.scan.own_host = Some(host);
+        self.scan.known.clear();
+    }
+
     /// What is found and decided, in no order.
     pub(super) fn upgrades(&mut self) -> &mut Vec<Upgrade> {
         &mut self.scan.upgrades

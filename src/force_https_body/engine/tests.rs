@@ -246,6 +246,25 @@ fn own_host() {
 }
 
 #[test]
+fn a_host_that_is_told_late_loses_no_bytes() {
+    let mut upgrader = Upgrader::new(UpgradePolicy::new());
+    let before = upgrader.push(Bytes::from_static(b"<svg><title><img src=http://h/x><base href=ht"));
+    let mut upgrader = upgrader.own_host(HostPort::parse(b"own.example").unwrap());
+    let after = upgrader.push(Bytes::from_static(b"tp://own.example/></title><image href=http://h/ />"));
+    let page = [before, after, upgrader.finish()].concat();
+    assert_eq!(
+        String::from_utf8(page).unwrap(),
+        "<svg><title><img src=https://h/x><base href=https://own.example/></title><image href=https://h/ />"
+    );
+
+    let mut upgrader = Upgrader::new(UpgradePolicy::new().hosts(Hosts::same()));
+    for (own, upgraded) in [("h", "<img src=https://h/>"), ("i", "<img src=http://h/>")] {
+        upgrader = upgrader.own_host(HostPort::parse(own.as_bytes()).unwrap());
+        assert_eq!(upgrader.push(Bytes::from_static(b"<img src=http://h/>")), upgraded);
+    }
+}
+
+#[test]
 fn xhtml_has_no_raw_text() {
     let page = concat!(
         "<?xml version='1.0'?><!DOCTYPE html [<!ENTITY a '>'>]>",
