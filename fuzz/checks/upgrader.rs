@@ -91,5 +91,7 @@ fn run<'a>(upgrader: Upgrader, pieces: impl IntoIterator<Item = &'a [u8]>) -> Ve
     }
     out.extend_from_slice(&upgrader.finish());
     assert!(upgrader.is_drained());
+    let other = Bytes::from_static(b"<img src=http://h/>");
+    assert_eq!(upgrader.push(other.clone()), other, "it is behind the end of the page");
     out
 }

@@ -86,7 +86,7 @@ impl Upgrader {
         self.engine.push(piece, &self.policy)
     }
 
-    /// The page ends: gives what waited.
+    /// The page ends: gives what waited. What is pushed after it comes back as it is.
     pub fn finish(&mut self) -> Bytes {
         self.engine.finish(&self.policy)
     }
@@ -196,6 +196,8 @@ struct Engine {
     /// The place of the first held byte.
     written: u64,
     byte_order_mark: ByteOrderMark,
+    /// The page has ended: what follows is none of it.
+    is_over: bool,
 }
 
 /// Of UTF-16, which outweighs all else that is said of the encoding.
@@ -217,10 +219,14 @@ impl Engine {
             unread: Bytes::new(),
             written: 0,
             byte_order_mark: ByteOrderMark::Start,
+            is_over: false,
         }
     }
 
     fn push(&mut self, piece: Bytes, policy: &UpgradePolicy) -> Bytes {
+        if self.is_over {
+            return piece;
+        }
         let scheme = from_scheme(&piece);
         let may_skip =
             scheme == 0 && piece.len() <= MAX_UNREAD && !may_end_in_scheme(&piece) && self.is_settled(policy);
@@ -254,7 +260,8 @@ impl Engine {
     }
 
     fn finish(&mut self, policy: &UpgradePolicy) -> Bytes {
-        if !std::mem::take(&mut self.unread).is_empty() {
+        let is_over = std::mem::replace(&mut self.is_over, true);
+        if is_over || !std::mem::take(&mut self.unread).is_empty() {
             return Bytes::new();
         }
         let end = self.end(policy);

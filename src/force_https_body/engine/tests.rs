@@ -265,6 +265,19 @@ fn a_host_that_is_told_late_loses_no_bytes() {
 }
 
 #[test]
+fn what_follows_the_end_of_a_page_is_none_of_it() {
+    let other = "<img src=http://h/>";
+    for page in ["", "<p>", "<p>http:", "<img src=htt", "<img src=http://h"] {
+        let mut upgrader = Upgrader::new(UpgradePolicy::new());
+        let ended = [upgrader.push(Bytes::from(page)), upgrader.finish()].concat();
+        assert_eq!(ended, page.as_bytes());
+        assert_eq!(upgrader.push(Bytes::from(other)), other, "behind {page}");
+        assert_eq!(upgrader.push(Bytes::from("<p>")), "<p>");
+        assert!(upgrader.finish().is_empty() && upgrader.is_drained());
+    }
+}
+
+#[test]
 fn xhtml_has_no_raw_text() {
     let page = concat!(
         "<?xml version='1.0'?><!DOCTYPE html [<!ENTITY a '>'>]>",
