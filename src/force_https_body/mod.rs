@@ -31,7 +31,7 @@
 //! |---|---|---|---|---|
 //! | `Content-Length` | the new one, or none while it streams | stays | stays | goes, see below |
 //! | `ETag` | weak; a malformed one goes | stays | stays | weak if the client holds the weak form |
-//! | `Accept-Ranges`, `Content-MD5`, `Digest`, `Content-Digest`, `Repr-Digest`, `Unencoded-Digest` | go, in trailers too | stay | stay | go, see below |
+//! | `Accept-Ranges`, `Content-MD5`, `Digest`, `Content-Digest`, `Repr-Digest`, `Unencoded-Digest` | go, in trailers and in `Trailer` too | stay | stay | go, see below |
 //! | `Last-Modified` | stays | stays | stays | stays |
 //! | `Vary` | + the field that decided the scheme | stays | + that field | + that field if it is known to be of a page |
 //! | `Cache-Control` | stays | stays | + `no-store` | stays |
@@ -82,7 +82,7 @@
 //!
 //! - A host that has no https, or another site there, belongs on the list of [`Hosts::deny`].
 //! - A part of a page is never rewritten: a client that fetches a page in parts gets it as it was. Caches are told not
-//!   to keep such parts.
+//!   to keep such parts, but for several parts in one response (`multipart/byteranges`), which does not say what they are of.
 //! - `If-Match` takes no weak tag (RFC 9110, section 13.1.1): who writes a page back over https with the tag that it came
 //!   with is told 412. Leave pages that are edited so alone ([`rewrite_when`](ForceHttpsBodyLayer::rewrite_when)).
 //! - What clients and caches hold from before the layer, or from before another policy, is told 304 until the page itself
@@ -138,6 +138,7 @@
 //! ```
 
 mod body;
+mod charset;
 mod engine;
 mod gate;
 mod hosts;
