@@ -68,6 +68,22 @@ async fn proxied_goes_before_the_function() {
 }
 
 #[tokio::test]
+async fn the_own_host_is_that_of_the_public_url() {
+    let ask = |public: Option<&str>| {
+        let mut request = request(&[]);
+        request.extensions_mut().insert(Proxied::new(Outcome::Direct, Scheme::Https));
+        if let Some(public) = public {
+            request.extensions_mut().insert(PublicUrl::parse(public).unwrap());
+        }
+        request
+    };
+    let layer = || ForceHttpsBodyLayer::new().hosts(Hosts::same());
+    assert_eq!(serve(layer(), ask(Some("https://h/app")), &[]).await.1, "<img src=https://h/>");
+    assert_eq!(serve(layer(), ask(Some("https://other")), &[]).await.1, PAGE);
+    assert_eq!(serve(layer(), ask(None), &[]).await.1, PAGE);
+}
+
+#[tokio::test]
 async fn ranges_of_two_versions_are_not_put_together() {
     let range = ("range", "bytes=5-");
     for (if_range, is_kept) in [("Tue, 01 Jan 2030 00:00:00 GMT", false), ("W/\"a\"", false), ("\"a\"", true)]
