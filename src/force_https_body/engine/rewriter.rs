@@ -15,7 +15,7 @@ use super::refresh::Refresh;
 use super::srcset::Srcset;
 use super::targets::{FETCHED_RELATIONS, Kind, When, bit, may_be_target, target};
 use super::tokenizer::{Content, Sink, Syntax};
-use super::url::{Head, UrlPort, UrlScan, is_around, is_plain};
+use super::url::{Head, UrlPort, UrlScan, is_plain};
 use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
 use crate::wire::host::HostPort;
 
@@ -159,6 +159,11 @@ impl Rewriter {
 
     pub(super) fn with<'a>(&'a mut self, policy: &'a UpgradePolicy) -> Reading<'a> {
         Reading { rewriter: self, policy }
+    }
+
+    pub(super) fn set_own_host(&mut self, host: HostPort<'static>) {
+        self.scan.own_host = Some(host);
+        self.scan.known.clear();
     }
 
     /// What is found and decided, in no order.
@@ -435,7 +440,7 @@ impl Scan {
 
     fn end(&mut self, at: u64, policy: &UpgradePolicy) {
         let head = match self.kind.take() {
-            Some(Kind::Url) => self.url.end(at, is_around),
+            Some(Kind::Url) => self.url.end(at, None),
             Some(Kind::Srcset) => self.srcset.end(at, &mut self.url),
             Some(Kind::Css) => self.css.end(at, &mut self.url),
             Some(Kind::Refresh) => self.refresh.end(at, &mut self.url),
