@@ -325,6 +325,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn data_behind_trailers_passes_as_it_is() {
+        let none = || Ok(Frame::trailers(HeaderMap::new()));
+        for (page, rest) in [("<p>", "<img src=http://h/>"), ("<img src=http://h", "/>")] {
+            let body = UpgradedBody::streaming(frames([data(page), none(), data(rest), none()]), upgrader());
+            assert_eq!(body.collect().await.unwrap().to_bytes(), [page, rest].concat());
+        }
+    }
+
+    #[tokio::test]
     async fn the_same_error_after_what_was_decided() {
         let inner = frames([data("<img src=http://h/>"), data("a"), Err("boom")]);
         let mut body = UpgradedBody::streaming(inner, upgrader());

@@ -2,10 +2,11 @@
 
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_RANGE, VARY,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_RANGE, TRAILER, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 
+use super::charset;
 use crate::wire::{cut, list};
 
 /// The kind of a page.
@@ -33,8 +34,8 @@ pub(super) fn page(parts: &response::Parts) -> Option<Page> {
         !list::lines(headers, &CONTENT_DISPOSITION)
             .any(|line| list::trim(cut(line, b';').0).eq_ignore_ascii_case(b"attachment"))
     };
-    let is_readable = || charset(content_type).is_none_or(|label| is_ascii_superset(&label));
-    (has_content && may_transform(headers) && is_shown() && is_readable()).then_some(page)
+    (has_content && may_transform(headers) && is_shown() && charset::is_readable(content_type))
+        .then_some(page)
 }
 
 pub(super) fn is_plain(headers: &HeaderMap) -> bool {
@@ -75,11 +76,27 @@ pub(super) fn forget_bytes(headers: &mut HeaderMap, len: Option<u64>) {
     }
     headers.remove(ACCEPT_RANGES);
     remove_digests(headers);
+    announce_no_digests(headers);
 }
 
+const DIGESTS: [&str; 5] = ["content-md5", "digest", "content-digest", "repr-digest", "unencoded-digest"];
+
 pub(super) fn remove_digests(headers: &mut HeaderMap) {
-    for name in ["content-md5", "digest", "content-digest", "repr-digest", "unencoded-digest"] {
+    for name in DIGESTS {
         headers.remove(name);
+    }
+}
+
+/// Trailers will have none (RFC 9110, section 6.6.2).
+fn announce_no_digests(headers: &mut HeaderMap) {
+    let is_digest = |name: &&[u8]| DIGESTS.iter().any(|digest| name.eq_ignore_ascii_case(digest.as_bytes()));
+    if elements(headers, &TRAILER).any(|name| is_digest(&name)) {
+        let is_kept = |name: &&[u8]| !name.is_empty() && !is_digest(name);
+        let mut names: Vec<&[u8]> = elements(headers, &TRAILER).filter(is_kept).collect();
+        names.reverse();
+        let rest = HeaderValue::from_bytes(&names.join(&b", "[..])).ok().filter(|rest| !rest.is_empty());
+        headers.remove(TRAILER);
+        headers.extend(rest.map(|rest| (TRAILER, rest)));
     }
 }
 
@@ -189,158 +206,6 @@ fn is_opaque_tag(tag: &[u8]) -> bool {
     inner.is_some_and(|inner| inner.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..)))
 }
 
-/// The first parameter `charset` that is not empty, without quotes.
-fn charset(content_type: &[u8]) -> Option<Vec<u8>> {
-    content_type.split(|byte| *byte == b';').skip(1).find_map(|parameter| {
-        let (name, Some(value)) = cut(parameter, b'=') else { return None };
-        let value = list::trim(value);
-        let value = value.strip_prefix(b"\"").map_or(value, |value| cut(value, b'"').0);
-        let value = list::trim(value);
-        (list::trim(name).eq_ignore_ascii_case(b"charset") && !value.is_empty())
-            .then(|| value.to_ascii_lowercase())
-    })
-}
-
-/// The labels of the encodings in which the bytes of ASCII stand for nothing else where markup begins or ends
-/// (Encoding Standard, section 4.2): all but UTF-16, ISO-2022-JP and those that are replaced.
-fn is_ascii_superset(label: &[u8]) -> bool {
-    const LABELS: &[&str] = &[
-        "unicode-1-1-utf-8",
-        "unicode11utf8",
-        "unicode20utf8",
-        "utf-8",
-        "utf8",
-        "x-unicode20utf8",
-        "866",
-        "cp866",
-        "csibm866",
-        "ibm866",
-        "arabic",
-        "asmo-708",
-        "ecma-114",
-        "ecma-118",
-        "elot_928",
-        "greek",
-        "greek8",
-        "sun_eu_greek",
-        "cyrillic",
-        "hebrew",
-        "visual",
-        "logical",
-        "l1",
-        "l2",
-        "l3",
-        "l4",
-        "l5",
-        "l6",
-        "l9",
-        "latin1",
-        "latin2",
-        "latin3",
-        "latin4",
-        "latin5",
-        "latin6",
-        "ascii",
-        "us-ascii",
-        "ansi_x3.4-1968",
-        "csisolatin1",
-        "csisolatin2",
-        "csisolatin3",
-        "csisolatin4",
-        "csisolatin5",
-        "csisolatin6",
-        "csisolatin9",
-        "csisolatinarabic",
-        "csisolatincyrillic",
-        "csisolatingreek",
-        "csisolatinhebrew",
-        "csiso88596e",
-        "csiso88596i",
-        "csiso88598e",
-        "csiso88598i",
-        "iso-ir-100",
-        "iso-ir-101",
-        "iso-ir-109",
-        "iso-ir-110",
-        "iso-ir-126",
-        "iso-ir-127",
-        "iso-ir-138",
-        "iso-ir-144",
-        "iso-ir-148",
-        "iso-ir-157",
-        "iso-ir-58",
-        "iso-ir-149",
-        "cskoi8r",
-        "koi",
-        "koi8",
-        "koi8-r",
-        "koi8_r",
-        "koi8-ru",
-        "koi8-u",
-        "csmacintosh",
-        "mac",
-        "macintosh",
-        "x-mac-roman",
-        "x-mac-cyrillic",
-        "x-mac-ukrainian",
-        "dos-874",
-        "tis-620",
-        "windows-874",
-        "chinese",
-        "csgb2312",
-        "csiso58gb231280",
-        "gb2312",
-        "gb_2312",
-        "gb_2312-80",
-        "gbk",
-        "x-gbk",
-        "gb18030",
-        "big5",
-        "big5-hkscs",
-        "cn-big5",
-        "csbig5",
-        "x-x-big5",
-        "cseucpkdfmtjapanese",
-        "euc-jp",
-        "x-euc-jp",
-        "csshiftjis",
-        "ms932",
-        "ms_kanji",
-        "shift-jis",
-        "shift_jis",
-        "sjis",
-        "windows-31j",
-        "x-sjis",
-        "cseuckr",
-        "csksc56011987",
-        "euc-kr",
-        "korean",
-        "ks_c_5601-1987",
-        "ks_c_5601-1989",
-        "ksc5601",
-        "ksc_5601",
-        "windows-949",
-        "x-user-defined",
-    ];
-    LABELS.iter().any(|known| known.as_bytes() == label) || is_numbered(label)
-}
-
-/// `iso-8859-n` with its variants, `windows-125n` and `cp125n`.
-fn is_numbered(label: &[u8]) -> bool {
-    let after = |start: &str| label.strip_prefix(start.as_bytes());
-    if let Some(rest) = ["windows-125", "cp125", "x-cp125"].into_iter().find_map(after) {
-        return matches!(rest, [b'0'..=b'8']);
-    }
-    let Some(rest) = ["iso-8859-", "iso8859-", "iso_8859-", "iso8859"].into_iter().find_map(after) else {
-        return false;
-    };
-    let part = rest.strip_suffix(b":1987").or_else(|| rest.strip_suffix(b":1988")).unwrap_or(rest);
-    matches!(
-        part,
-        [b'1'..=b'9'] | [b'1', b'0' | b'1' | b'3' | b'4' | b'5' | b'6'] | b"6-e" | b"6-i" | b"8-e" | b"8-i"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,12 +231,22 @@ mod tests {
             ("text/html;charset=", Some(Page::Html)),
             ("text/html; a=b; charset= Windows-1252 ; charset=utf-16", Some(Page::Html)),
             ("text/html; charset=iso-8859-8-i", Some(Page::Html)),
+            ("text/html; charset=IBM819", Some(Page::Html)),
+            ("text/html; charset=cp819", Some(Page::Html)),
+            ("text/html; charset=iso_8859-9:1989", Some(Page::Html)),
+            ("text/html;;a;charset;charset=\"\"", Some(Page::Html)),
+            ("text/html; a=\"b\\\";charset=utf-16;\"; charset=utf-8", Some(Page::Html)),
+            ("text/html; charset=\"utf-8", Some(Page::Html)),
             ("application/xhtml+xml; charset=euc-jp", Some(Page::Xhtml)),
             ("text/html; charset=utf-16", None),
             ("text/html; charset=utf-16le", None),
             ("text/html; charset=iso-2022-jp", None),
             ("text/html; charset=hz-gb-2312", None),
             ("text/html; charset=utf-7", None),
+            ("text/html; a=\";charset=utf-8;\"; charset=utf-16", None),
+            ("text/html; a=b\";charset=utf-16", None),
+            ("text/html; charset=\"utf-16\" x; charset=utf-8", None),
+            ("text/html; charset=\"utf\\-8\"", None),
             ("text/html; charset=iso-8859-12", None),
             ("text/html, text/html", None),
             ("text/htmlx", None),
@@ -423,6 +298,23 @@ mod tests {
             weaken(&mut parts.headers);
             let seen: Vec<_> = parts.headers.get_all(ETAG).iter().map(HeaderValue::as_bytes).collect();
             assert_eq!(seen, expected.iter().map(|tag| tag.as_bytes()).collect::<Vec<_>>(), "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn digests_are_not_announced() {
+        for (lines, expected) in [
+            (&["x-rows, Repr-Digest"][..], &["x-rows"][..]),
+            (&["content-digest , ,x-rows", "x-cols,digest"], &["x-rows, x-cols"]),
+            (&["digest"], &[]),
+            (&["x-digest,,x-rows", "x-cols"], &["x-digest,,x-rows", "x-cols"]),
+            (&[], &[]),
+        ] {
+            let lines: Vec<_> = lines.iter().map(|line| ("trailer", *line)).collect();
+            let mut headers = head(200, &lines).headers;
+            forget_bytes(&mut headers, None);
+            let seen: Vec<_> = headers.get_all(TRAILER).iter().map(|line| line.to_str().unwrap()).collect();
+            assert_eq!(seen, expected, "{lines:?}");
         }
     }
 

@@ -14,16 +14,16 @@
 //!    named, is a superset of ASCII, and it does not begin with the mark of UTF-16; it is not encoded, no
 //!    `attachment`, and not under `no-transform` (RFC 9111, section 5.2.2.6). Then the function of
 //!    [`rewrite_when`](ForceHttpsBodyLayer::rewrite_when) is asked. The bytes of all other responses pass as they are.
-//! 3. A page with a known length of 64 KiB at most, that is there at once, is looked at before its head leaves. If
-//!    nothing in it changes, nothing in its head does either.
+//! 3. A page with a known length of 64 KiB at most, that is there at once and in one piece, is looked at before its head
+//!    leaves. If nothing in it changes, nothing in its head does either, but for its `Link` fields.
 //! 4. In the page: which attributes, see [`Targets`]; on which hosts, see [`Hosts`]; with which port, see [`Ports`]. A
 //!    URL must begin (but for white space) with the four letters `http`, `:` and two slashes of either kind, the latter
 //!    three as such or as character references. `:80` goes with the scheme. Of two attributes of one name the first
 //!    counts.
 //! 5. In the head: see below.
 //!
-//! Never changed: `a` and `area`, comments, scripts, text, `textarea`, namespaces and other identifiers, what stands
-//! inside of `data:` URLs.
+//! Never changed: `href` of `a` and `area`, comments, scripts, text, `textarea`, namespaces and other identifiers, what
+//! stands inside of `data:` URLs.
 //!
 //! # What the head says then
 //!
@@ -31,7 +31,7 @@
 //! |---|---|---|---|---|
 //! | `Content-Length` | the new one, or none while it streams | stays | stays | goes, see below |
 //! | `ETag` | weak; a malformed one goes | stays | stays | weak if the client holds the weak form |
-//! | `Accept-Ranges`, `Content-MD5`, `Digest`, `Content-Digest`, `Repr-Digest`, `Unencoded-Digest` | go, in trailers too | stay | stay | go, see below |
+//! | `Accept-Ranges`, `Content-MD5`, `Digest`, `Content-Digest`, `Repr-Digest`, `Unencoded-Digest` | go, in trailers and in `Trailer` too | stay | stay | go, see below |
 //! | `Last-Modified` | stays | stays | stays | stays |
 //! | `Vary` | + the field that decided the scheme | stays | + that field | + that field if it is known to be of a page |
 //! | `Cache-Control` | stays | stays | + `no-store` | stays |
@@ -72,20 +72,27 @@
 //! Not found are URLs whose letters `http` are written as references or broken by line ends, that CSS spells with
 //! escapes, `url(..)` in presentation attributes of SVG (`filter`, `mask`), elements of XHTML with a prefix
 //! (`svg:image`), in a style sheet of SVG or XHTML a URL with a comment or the edge of a CDATA section between its scheme
-//! and the end of its host, and what scripts make. From an outermost `svg` or `math` on the open elements are followed as
-//! browsers do, HTML inside of it included: where 512 are open, the rest of the page goes out as it came. What is around
-//! it is not known. A tag that closes nothing opened inside, and may be for an element around (`<svg></div>`, and any
-//! tag of a table), is taken to end the `svg`, also where there is no such element and browsers pass it over; no `form`
-//! is taken to be open around, and no page to be in quirks mode. An encoding that only a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have
-//! to be decoded and encoded again to be changed. Browsers pass
+//! and the end of its host, the instruction `<?xml-stylesheet ..?>` of XHTML, and what scripts make. An encoding that only
+//! a `meta` names is not looked at. `srcdoc` is left alone too: it is a page within an attribute, which would have to be
+//! decoded and encoded again to be changed. Browsers pass
 //! [`upgrade_insecure_requests`](ForceHttpsBodyLayer::upgrade_insecure_requests) on to it (Upgrade Insecure Requests,
 //! "Policy Inheritance"), and a template can give what it puts there to [`upgrade_fragment`] first.
+//!
+//! From an outermost `svg` or `math` on, the open elements are followed as browsers follow them, those of HTML inside of it
+//! included. Where 512 are open, the rest of the page goes out as it came. What is around is not known: a tag that closes
+//! nothing inside, and may be for an element around (`<svg></div>`, and any tag of a table), ends the `svg`, also where
+//! there is no such element and browsers pass it over. No `form` is taken to be open around, and no page to be in quirks
+//! mode.
 //!
 //! # Deployment caveats
 //!
 //! - A host that has no https, or another site there, belongs on the list of [`Hosts::deny`].
 //! - A part of a page is never rewritten: a client that fetches a page in parts gets it as it was. Caches are told not
-//!   to keep such parts.
+//!   to keep such parts, but for several parts in one response (`multipart/byteranges`), which does not say what they are of.
+//! - `If-Match` takes no weak tag (RFC 9110, section 13.1.1): who writes a page back over https with the tag that it came
+//!   with is told 412. Leave pages that are edited so alone ([`rewrite_when`](ForceHttpsBodyLayer::rewrite_when)).
+//! - What clients and caches hold from before the layer, or from before another policy, is told 304 until the page itself
+//!   changes: publish pages anew with it, or purge the caches.
 //! - A tag that was weak before is the same for both pages, and so is none. A shared cache that asks for one scheme with
 //!   the strong tag of what it keeps for the other (RFC 9111, section 4.1 allows it; common ones do not) is told 304, and
 //!   serves the other page. Let it key by scheme, or let pages be `private`.
@@ -137,8 +144,10 @@
 //! ```
 
 mod body;
+mod charset;
 mod engine;
 mod gate;
+mod hosts;
 mod link_header;
 mod policy;
 mod settle;
@@ -150,9 +159,8 @@ use http::{HeaderValue, Method, request, response};
 
 pub use self::body::UpgradedBody;
 pub use self::engine::{Upgrader, upgrade_fragment};
-pub use self::policy::{
-    HostPatternError, Hosts, PortMap, PortMapError, Ports, Rewrite, Targets, UpgradePolicy,
-};
+pub use self::hosts::{HostPatternError, Hosts};
+pub use self::policy::{PortMap, PortMapError, Ports, Rewrite, Targets, UpgradePolicy};
 pub use self::settle::Upgrades;
 use self::settle::{Job, Options, Secure};
 pub use crate::body::ResponseBody;
@@ -339,194 +347,4 @@ impl Unit for Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use bytes::Bytes;
-    use http::{Request, Response, StatusCode};
-    use http_body_util::{BodyExt, Full};
-    use tower::{ServiceBuilder, ServiceExt};
-
-    use super::*;
-    use crate::forwarded_for::Outcome;
-    use crate::wire::host::Scheme;
-
-    const PAGE: &str = "<img src=http://h/>";
-
-    fn request(lines: &[(&'static str, &str)]) -> Request<()> {
-        let mut request = Request::builder().uri("/healthz");
-        for (name, value) in lines {
-            request = request.header(*name, *value);
-        }
-        request.body(()).unwrap()
-    }
-
-    /// The response to a page with these lines in its head, and the request as the application saw it.
-    async fn serve(
-        layer: ForceHttpsBodyLayer,
-        request: Request<()>,
-        lines: &[(&'static str, &'static str)],
-    ) -> (response::Parts, Bytes, Option<Request<()>>) {
-        let mut seen = None;
-        let service = ServiceBuilder::new().layer(layer).service_fn(|request: Request<()>| {
-            seen = Some(request);
-            let mut response = Response::builder().header("content-type", "text/html");
-            for (name, value) in lines {
-                response = response.header(*name, *value);
-            }
-            std::future::ready(Ok::<_, Infallible>(response.body(Full::<Bytes>::from(PAGE)).unwrap()))
-        });
-        let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
-        (parts, body.collect().await.unwrap().to_bytes(), seen)
-    }
-
-    fn secure() -> ForceHttpsBodyLayer {
-        ForceHttpsBodyLayer::new().secure_when(|_| true)
-    }
-
-    #[tokio::test]
-    async fn nobody_says_whether_it_is_secure() {
-        let (parts, _, seen) = serve(ForceHttpsBodyLayer::new(), request(&[]), &[]).await;
-        assert_eq!(parts.status, 500);
-        assert_eq!(parts.extensions.get::<Refusal>().unwrap().kind(), RefusalKind::ProxiedMissing);
-        assert!(seen.is_none());
-        for layer in [ForceHttpsBodyLayer::new().exempt_path("/healthz"), ForceHttpsBodyLayer::disabled()] {
-            let (parts, body, _) = serve(layer, request(&[("x-forwarded-proto", "https")]), &[]).await;
-            assert_eq!((parts.status, &body[..]), (StatusCode::OK, PAGE.as_bytes()));
-        }
-    }
-
-    #[tokio::test]
-    async fn proxied_goes_before_the_function() {
-        let mut plain = request(&[]);
-        plain.extensions_mut().insert(Proxied::new(Outcome::Direct, Scheme::Http));
-        assert_eq!(serve(secure(), plain, &[]).await.1, PAGE);
-        let mut tls = request(&[]);
-        tls.extensions_mut().insert(Proxied::new(Outcome::Direct, Scheme::Https));
-        assert_eq!(serve(ForceHttpsBodyLayer::new(), tls, &[]).await.1, "<img src=https://h/>");
-    }
-
-    #[tokio::test]
-    async fn ranges_of_two_versions_are_not_put_together() {
-        let range = ("range", "bytes=5-");
-        for (if_range, is_kept) in
-            [("Tue, 01 Jan 2030 00:00:00 GMT", false), ("W/\"a\"", false), ("\"a\"", true)]
-        {
-            let request = request(&[range, ("if-range", if_range)]);
-            let seen = serve(secure(), request, &[]).await.2.unwrap();
-            assert_eq!(seen.headers().contains_key(RANGE), is_kept, "{if_range}");
-            assert_eq!(seen.headers().contains_key(IF_RANGE), is_kept, "{if_range}");
-        }
-        let alone = serve(secure(), request(&[range]), &[]).await.2.unwrap();
-        assert!(alone.headers().contains_key(RANGE));
-    }
-
-    #[tokio::test]
-    async fn a_report_changes_nothing() {
-        let lines = [("etag", "\"a\""), ("link", "<http://h/>; rel=preload"), ("content-length", "19")];
-        let layer = secure().upgrade_insecure_requests().report_only();
-        let (parts, body, _) = serve(layer, request(&[]), &lines).await;
-        assert_eq!(body, PAGE);
-        for (name, value) in lines {
-            assert_eq!(parts.headers[name], value);
-        }
-        assert_eq!(parts.headers.len(), 4);
-    }
-
-    #[tokio::test]
-    async fn the_head_follows_the_page() {
-        let lines =
-            [("link", "<http://h/>; rel=preload"), ("content-length", "19"), ("accept-ranges", "bytes")];
-        let (parts, body, _) = serve(secure().upgrade_insecure_requests(), request(&[]), &lines).await;
-        assert_eq!(body, "<img src=https://h/>");
-        assert_eq!(parts.headers["link"], "<https://h/>; rel=preload");
-        assert_eq!(parts.headers["content-length"], "20");
-        assert_eq!(parts.headers["content-security-policy"], "upgrade-insecure-requests");
-        assert!(!parts.headers.contains_key("accept-ranges"));
-    }
-
-    #[tokio::test]
-    async fn the_same_layer_twice() {
-        let lines = [
-            ("etag", "\"a\""),
-            ("link", "<http://h/>; rel=preload"),
-            ("content-length", "19"),
-            ("vary", "accept"),
-        ];
-        for method in [Method::GET, Method::HEAD] {
-            let secure = secure().upgrade_insecure_requests().request_identity();
-            let ask = || {
-                let mut request = request(&[]);
-                *request.method_mut() = method.clone();
-                request.extensions_mut().insert(Proxied::new(Outcome::Direct, Scheme::Https));
-                request
-            };
-            let once = serve(secure.clone(), ask(), &lines).await;
-            let service = ServiceBuilder::new().layer(secure.clone()).layer(secure).service_fn(
-                |_: Request<()>| async move {
-                    let mut response = Response::builder().header("content-type", "text/html");
-                    for (name, value) in lines {
-                        response = response.header(name, value);
-                    }
-                    Ok::<_, Infallible>(response.body(Full::<Bytes>::from(PAGE)).unwrap())
-                },
-            );
-            let (parts, body) = service.oneshot(ask()).await.unwrap().into_parts();
-            assert_eq!(parts.headers, once.0.headers, "{method}");
-            assert_eq!(body.collect().await.unwrap().to_bytes(), once.1, "{method}");
-        }
-    }
-
-    #[tokio::test]
-    async fn no_transform_wherever_it_stands() {
-        for lines in [
-            &[("cache-control", "a=\"b, no-transform")][..],
-            &[("cache-control", "public"), ("cache-control", "\tNO-TRANSFORM=1")],
-            &[("cache-control", ",,no-transform ,")],
-        ] {
-            assert_eq!(serve(secure(), request(&[]), lines).await.1, PAGE, "{lines:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_content_length_that_lies() {
-        for len in ["0", "18", "99999999999999999999", "x"] {
-            let (parts, body, _) = serve(secure(), request(&[]), &[("content-length", len)]).await;
-            assert_eq!((parts.headers["content-length"].as_bytes(), body.len()), (&b"20"[..], 20));
-        }
-    }
-
-    /// It says that it has ended, and not that it has no bytes.
-    struct Ended;
-
-    impl http_body::Body for Ended {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-            std::task::Poll::Ready(None)
-        }
-
-        fn is_end_stream(&self) -> bool {
-            true
-        }
-    }
-
-    #[tokio::test]
-    async fn an_empty_page_keeps_its_head() {
-        let service = ServiceBuilder::new().layer(secure()).service_fn(|_: Request<()>| async {
-            let response =
-                Response::builder().header("content-type", "text/html").header("content-length", 0);
-            Ok::<_, Infallible>(response.header("etag", "\"a\"").body(Ended).unwrap())
-        });
-        let (parts, body) = service.oneshot(request(&[])).await.unwrap().into_parts();
-        assert_eq!(
-            (&parts.headers["content-length"], &parts.headers["etag"]),
-            (&"0".parse().unwrap(), &"\"a\"".parse().unwrap())
-        );
-        assert!(http_body::Body::is_end_stream(&body));
-    }
-}
+mod tests;

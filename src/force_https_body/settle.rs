@@ -119,12 +119,13 @@ impl Secure {
             }
             return UpgradedBody::untouched(body);
         };
-        if body.is_end_stream() && !self.is_head {
+        self.upgrade_links(parts);
+        let len = body.size_hint().exact();
+        if !self.is_head && (body.is_end_stream() || len == Some(0)) {
             return UpgradedBody::untouched(body);
         }
-        self.upgrade_links(parts);
         let upgrader = || self.upgrader(page);
-        let (body, whole) = match body.size_hint().exact().filter(|len| *len <= MAX_LOOK && !self.is_head) {
+        let (body, whole) = match len.filter(|len| *len <= MAX_LOOK && !self.is_head) {
             Some(len) => UpgradedBody::look(body, len, upgrader),
             None => (UpgradedBody::streaming(body, upgrader()), Whole::Unknown),
         };

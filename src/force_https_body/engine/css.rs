@@ -7,7 +7,7 @@ use memchr::{memchr, memchr2};
 
 use super::name::Name;
 use super::reference::Unit;
-use super::url::{Head, UrlScan, is_around};
+use super::url::{Head, UrlScan};
 
 /// Follows a style sheet, or the value of a `style` attribute.
 #[derive(Debug, Default)]
@@ -139,7 +139,7 @@ impl Css {
 
     /// The style sheet ends; an open URL counts (CSS Syntax, section 4.3.6).
     pub(super) fn end(&self, at: u64, url: &mut UrlScan) -> Option<Head> {
-        url.end(at, is_around)
+        url.end(at, None)
     }
 
     fn token(&mut self, unit: Unit, url: &mut UrlScan) {

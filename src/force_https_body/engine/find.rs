@@ -34,6 +34,17 @@ pub(super) fn find_end_of_near_name(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// What follows the `>` that ends a tag without values, if it is near.
+#[inline(always)]
+pub(super) fn behind_near_end(bytes: &[u8]) -> Option<&[u8]> {
+    let near = u64::from_le_bytes(*bytes.first_chunk()?);
+    match (equal(b'>', near), equal(b'=', near)) {
+        (0, _) => None,
+        (end, 0) => bytes.get(first(end)?.checked_add(1)?..),
+        _ => None,
+    }
+}
+
 /// The lowest bit is that of the first byte which is equal; those above it say nothing.
 fn equal(byte: u8, bytes: u64) -> u64 {
     let differences = bytes ^ u64::from_le_bytes([byte; 8]);
@@ -55,6 +66,16 @@ mod tests {
         fn finds_what_memchr_finds(bytes in prop::collection::vec(prop_oneof![0_u8..4, 0x7e_u8..0x83, any::<u8>()], 0..40), byte in prop_oneof![0_u8..4, 0x7e_u8..0x83]) {
             prop_assert_eq!(find(byte, &bytes), memchr(byte, &bytes));
             prop_assert_eq!(find2(byte, 0x80, &bytes), memchr2(byte, 0x80, &bytes));
+        }
+
+        #[test]
+        fn finds_the_end_of_a_tag_without_values(tag in "[a='\u{be} ]{0,9}>?[a=>\u{be}]{0,9}") {
+            let end = tag.split_once('>').filter(|(named, _)| !named.contains('='));
+            if let Some(after) = behind_near_end(tag.as_bytes()) {
+                prop_assert_eq!(end.map(|(_, after)| after.as_bytes()), Some(after));
+            } else {
+                prop_assert!(tag.len() < 8 || end.is_none_or(|(named, _)| named.len() > 7) || tag.as_bytes()[..8].contains(&b'='));
+            }
         }
     }
 }

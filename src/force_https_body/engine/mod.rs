@@ -33,7 +33,7 @@ use self::srcset::Srcset;
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
 pub(in crate::force_https_body) use self::url::UrlPort;
-use self::url::{Head, UrlScan, is_around};
+use self::url::{Head, UrlScan};
 use super::policy::UpgradePolicy;
 use crate::wire::host::HostPort;
 
@@ -80,9 +80,9 @@ impl Upgrader {
 
     /// The host that the request asked for: what `base` and [`Hosts::same`](super::Hosts::same) look at.
     #[must_use]
-    pub fn own_host(self, host: HostPort<'_>) -> Self {
-        let syntax = self.engine.syntax;
-        Self { engine: Engine::new(syntax, Some(host.into_owned())), ..self }
+    pub fn own_host(mut self, host: HostPort<'_>) -> Self {
+        self.engine.rewriter.set_own_host(host.into_owned());
+        self
     }
 
     /// Takes the next piece, and gives what is decided by now: it may be empty.
@@ -90,7 +90,7 @@ impl Upgrader {
         self.engine.push(piece, &self.policy)
     }
 
-    /// The page ends: gives what waited.
+    /// The page ends: gives what waited. What is pushed after it comes back as it is.
     pub fn finish(&mut self) -> Bytes {
         self.engine.finish(&self.policy)
     }
@@ -147,7 +147,7 @@ pub(super) fn upgrade_url(
     let mut scan = UrlScan::default();
     scan.begin();
     let head = url.iter().zip(0..).find_map(|(byte, at)| scan.feed(Unit::literal(*byte, at)));
-    let head = head.or_else(|| scan.end(offset(url.len()), is_around))?;
+    let head = head.or_else(|| scan.end(offset(url.len()), None))?;
     upgrade_value(url, admitted(head, &scan, policy, own).into_iter().collect())
 }
 
@@ -200,6 +200,8 @@ struct Engine {
     /// The place of the first held byte.
     written: u64,
     byte_order_mark: ByteOrderMark,
+    /// The page has ended: what follows is none of it.
+    is_over: bool,
 }
 
 /// Of UTF-16, which outweighs all else that is said of the encoding.
@@ -221,10 +223,14 @@ impl Engine {
             unread: Bytes::new(),
             written: 0,
             byte_order_mark: ByteOrderMark::Start,
+            is_over: false,
         }
     }
 
     fn push(&mut self, piece: Bytes, policy: &UpgradePolicy) -> Bytes {
+        if self.is_over {
+            return piece;
+        }
         let scheme = from_scheme(&piece);
         let may_skip =
             scheme == 0 && piece.len() <= MAX_UNREAD && !may_end_in_scheme(&piece) && self.is_settled(policy);
@@ -258,7 +264,8 @@ impl Engine {
     }
 
     fn finish(&mut self, policy: &UpgradePolicy) -> Bytes {
-        if !std::mem::take(&mut self.unread).is_empty() {
+        let is_over = std::mem::replace(&mut self.is_over, true);
+        if is_over || !std::mem::take(&mut self.unread).is_empty() {
             return Bytes::new();
         }
         let end = self.end(policy);
@@ -292,10 +299,11 @@ impl Engine {
     }
 
     fn read_markup(&mut self, bytes: &[u8], scheme: usize, policy: &UpgradePolicy) {
-        let (mut rest, mut skim) = (bytes, Skim::new(self.syntax, policy.targets, scheme));
+        let end = self.tokenizer.position().saturating_add(offset(bytes.len()));
+        let (mut rest, mut skim) = (bytes, Skim::new(self.syntax, policy.targets, scheme, end));
         while !rest.is_empty() {
             if self.tokenizer.is_between_tags() && self.rewriter.is_in_plain_html() {
-                let passed = skim.pass(rest);
+                let passed = skim.pass(rest, &mut self.rewriter.known_host(policy));
                 self.tokenizer.pass(passed);
                 rest = rest.get(passed..).unwrap_or_default();
             }

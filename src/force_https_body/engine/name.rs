@@ -1,4 +1,5 @@
-/// The name of an element or attribute, in lower case. Longer ones than any that matters are known by their start.
+/// The name of an element or attribute, in lower case. Longer ones than any that matters are known by their start and
+/// their end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Name {
     bytes: [u8; Self::CAPACITY],
@@ -7,6 +8,8 @@ pub(super) struct Name {
 
 impl Name {
     const CAPACITY: usize = 28;
+    /// Of a name that does not fit, where the last bytes stand.
+    const END: usize = Self::CAPACITY - 6;
 
     pub(super) fn of(text: &[u8]) -> Self {
         let mut name = Self::default();
@@ -20,10 +23,18 @@ impl Name {
 
     pub(super) fn extend(&mut self, text: &[u8]) {
         let free = self.bytes.get_mut(self.len..).unwrap_or_default();
+        let beyond = text.get(free.len()..).unwrap_or_default();
         for (slot, byte) in free.iter_mut().zip(text) {
             *slot = byte.to_ascii_lowercase();
         }
         self.len = self.len.saturating_add(text.len());
+        let end = self.bytes.get_mut(Self::END..).unwrap_or_default();
+        for byte in beyond.get(beyond.len().saturating_sub(end.len())..).unwrap_or_default() {
+            end.rotate_left(1);
+            if let Some(last) = end.last_mut() {
+                *last = byte.to_ascii_lowercase();
+            }
+        }
     }
 
     pub(super) fn push(&mut self, byte: u8) {
@@ -36,26 +47,36 @@ impl Name {
     }
 
     pub(super) fn starts_with(&self, start: &[u8]) -> bool {
-        self.bytes.get(..self.len.min(Self::CAPACITY)).is_some_and(|bytes| bytes.starts_with(start))
+        self.kept().starts_with(start)
+    }
+
+    /// Up to six bytes.
+    pub(super) fn ends_with(&self, end: &[u8]) -> bool {
+        self.kept().ends_with(end)
     }
 
     pub(super) fn is(&self, text: &[u8]) -> bool {
         self.as_bytes() == text
     }
 
-    /// Tells names apart (FNV-1a), those that are too long to be known by their start and their length.
+    /// Tells names apart (FNV-1a), those that do not fit by what is kept of them, and their length.
     pub(super) fn hash(&self) -> u32 {
-        let kept = self.bytes.get(..self.len.min(Self::CAPACITY)).unwrap_or_default();
-        hash(kept) ^ u32::try_from(self.len.saturating_sub(Self::CAPACITY)).unwrap_or(u32::MAX)
+        hash(self.kept()) ^ u32::try_from(self.len.saturating_sub(Self::CAPACITY)).unwrap_or(u32::MAX)
     }
 
-    /// For reports.
+    /// For reports: of a name that does not fit, or is no UTF-8, what comes before.
     pub(super) fn as_str(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+        let start = if self.len > Self::CAPACITY { Self::END } else { self.len };
+        let start = self.bytes.get(..start).unwrap_or_default();
+        start.utf8_chunks().next().map_or("", |chunk| chunk.valid())
+    }
+
+    fn kept(&self) -> &[u8] {
+        self.bytes.get(..self.len.min(Self::CAPACITY)).unwrap_or_default()
     }
 }
 
-/// Of a name that is not too long, in lower case.
+/// Of a name that fits, in lower case.
 pub(super) const fn hash(mut name: &[u8]) -> u32 {
     let mut hash: u32 = 0x811c_9dc5;
     while let [byte, rest @ ..] = name {
@@ -63,4 +84,40 @@ pub(super) const fn hash(mut name: &[u8]) -> u32 {
         name = rest;
     }
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_is_known_by_its_start_and_its_end(text in "[a-cA-C]{0,70}", cut in 0_usize..71, end in "[a-c]{0,6}") {
+            let (before, after) = text.split_at(cut.min(text.len()));
+            let mut name = Name::of(before.as_bytes());
+            name.extend(after.as_bytes());
+            let lower = text.to_ascii_lowercase();
+            let fits = text.len() <= Name::CAPACITY;
+            prop_assert_eq!(name.as_bytes(), if fits { lower.as_bytes() } else { b"" });
+            prop_assert_eq!(name.as_str(), if fits { &lower } else { &lower[..Name::END] });
+            prop_assert_eq!(name.ends_with(end.as_bytes()), lower.ends_with(&end));
+            prop_assert!(name.ends_with(&lower.as_bytes()[lower.len().saturating_sub(6)..]));
+            prop_assert!(name.starts_with(lower.get(..Name::END).unwrap_or(&lower).as_bytes()));
+        }
+    }
+
+    #[test]
+    fn of_a_name_in_another_encoding_the_start_is_told() {
+        assert_eq!(Name::of(b"data-\xe9t\xe9").as_str(), "data-");
+        assert_eq!(
+            Name::of("data-flickity-lazyload\u{e9}".repeat(2).as_bytes()).as_str(),
+            "data-flickity-lazyload"
+        );
+        assert_eq!(
+            Name::of("a-bcdefghijklmnopqrst\u{e9}uvwxyzabc".as_bytes()).as_str(),
+            "a-bcdefghijklmnopqrst"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::name::Name;
 use super::reference::Unit;
-use super::url::{Head, UrlScan, is_around};
+use super::url::{Head, UrlScan};
 
 /// Finds the URL behind the seconds: `5; url=http://..`, the `url=` and quotes being optional.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,7 +70,7 @@ impl Refresh {
     }
 
     pub(super) fn end(&self, at: u64, url: &mut UrlScan) -> Option<Head> {
-        url.end(at, is_around)
+        url.end(at, None)
     }
 
     fn quote(&mut self, unit: Unit, url: &mut UrlScan) -> Option<Head> {

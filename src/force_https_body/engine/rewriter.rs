@@ -15,7 +15,7 @@ use super::refresh::Refresh;
 use super::srcset::Srcset;
 use super::targets::{FETCHED_RELATIONS, Kind, When, bit, may_be_target, target};
 use super::tokenizer::{Content, Sink, Syntax};
-use super::url::{Head, UrlPort, UrlScan, is_around};
+use super::url::{Head, UrlPort, UrlScan, is_plain};
 use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
 use crate::wire::host::HostPort;
 
@@ -94,7 +94,7 @@ struct Scan {
     /// The text of a `style` element is being read.
     is_in_style: bool,
     upgrades: Vec<Upgrade>,
-    /// The authority of the last URL that was admitted.
+    /// The authority of the last URL that was admitted, if it is a plain name.
     known: Vec<u8>,
     /// Of the tag that is open: an attribute decides on them that did not come yet.
     waiting: VecDeque<Waiting>,
@@ -158,9 +158,20 @@ impl Rewriter {
         Reading { rewriter: self, policy }
     }
 
+    pub(super) fn set_own_host(&mut self, host: HostPort<'static>) {
+        self.scan.own_host = Some(host);
+        self.scan.known.clear();
+    }
+
     /// What is found and decided, in no order.
     pub(super) fn upgrades(&mut self) -> &mut Vec<Upgrade> {
         &mut self.scan.upgrades
+    }
+
+    pub(super) fn known_host(&mut self, policy: &UpgradePolicy) -> KnownHost<'_> {
+        let is_quiet = policy.on_rewrite.is_none() && !policy.is_report_only;
+        let Scan { known, upgrades, .. } = &mut self.scan;
+        KnownHost { authority: if is_quiet { known } else { &[] }, upgrades }
     }
 
     /// Nothing is open but elements of HTML that hold markup.
@@ -175,6 +186,24 @@ impl Rewriter {
         let waiting = self.scan.waiting.front().map(|waiting| waiting.upgrade.scheme_at);
         let url = self.scan.url.undecided_from();
         waiting.into_iter().chain(url).min()
+    }
+}
+
+/// The host that was admitted last, whose URLs are upgraded without a further look.
+pub(super) struct KnownHost<'a> {
+    pub(super) authority: &'a [u8],
+    pub(super) upgrades: &'a mut Vec<Upgrade>,
+}
+
+impl KnownHost<'_> {
+    /// Upgrades the URL at `at`, and gives its path. `None` if it is of another host, or not written as most are.
+    pub(super) fn upgrade<'b>(&mut self, url: &'b [u8], at: u64) -> Option<&'b [u8]> {
+        let path = url.strip_prefix(b"http://")?.strip_prefix(self.authority)?;
+        if self.authority.is_empty() || !path.starts_with(b"/") {
+            return None;
+        }
+        self.upgrades.push(Upgrade { scheme_at: at, port: None });
+        Some(path)
     }
 }
 
@@ -406,7 +435,7 @@ impl Scan {
 
     fn end(&mut self, at: u64, policy: &UpgradePolicy) {
         let head = match self.kind.take() {
-            Some(Kind::Url) => self.url.end(at, is_around),
+            Some(Kind::Url) => self.url.end(at, None),
             Some(Kind::Srcset) => self.srcset.end(at, &mut self.url),
             Some(Kind::Css) => self.css.end(at, &mut self.url),
             Some(Kind::Refresh) => self.refresh.end(at, &mut self.url),
@@ -471,9 +500,10 @@ impl Scan {
         let Some(upgrade) = Upgrade::new(head, policy) else { return };
         let attribute = self.attribute;
         let report = policy.on_rewrite.map(|_| Report { attribute, host: host.to_string() });
-        if self.when != When::OwnHost && self.url.authority().len() <= MAX_KNOWN {
+        let authority = self.url.authority();
+        if self.when != When::OwnHost && authority.len() <= MAX_KNOWN && authority.iter().all(is_plain) {
             self.known.clear();
-            self.known.extend_from_slice(self.url.authority());
+            self.known.extend_from_slice(authority);
         }
         self.settle(upgrade, report, policy);
     }

@@ -217,6 +217,42 @@ fn element() -> BoxedStrategy<String> {
         .boxed()
 }
 
+/// Written as most are: after the first one, its host is known.
+fn image() -> BoxedStrategy<String> {
+    let attribute = some(&[
+        " src=\"http://h/a\"",
+        " src='http://h/&amp;'",
+        "\nSRC=http://h/",
+        " src",
+        " src='http://h'",
+        " src='http://h.example/'",
+        " src='http://own.example/a'",
+        " src='http://localhost/'",
+        " src='http://h:80/'",
+        " src=\"http://h:80/a\"",
+        " src='/a'",
+        " src=' http://h/'",
+        " srcset=\"http://h/a 1x, http://h/b 2x\"",
+        " srcset=' ,http://h/,http://h/a, http://h/b,,http://h/c '",
+        " srcset='http://h/ (,http://h/a), http://h/b'",
+        " srcset='http://h/ http://h/, http://h/a 1x'",
+        " srcset='http://h/&#44; http://h/a'",
+        " srcset='/a 1x, http://h/b'",
+        " style='a:url(http://h/)'",
+        " data-src='http://h/'",
+        " data-srcset='http://h/ 1x, http://h/'",
+        " title='http://h/'",
+        " alt=\"\"",
+        " hidden",
+        " /",
+        "=",
+    ]);
+    let name = some(&["img", "img", "source", "IMG", "link rel=icon", "td"]);
+    (name, vec(attribute, 0..4), some(&[">", ">", "/>", " >", "", "<"]))
+        .prop_map(|(name, attributes, end)| format!("<{name}{}{end}", attributes.concat()))
+        .boxed()
+}
+
 fn page() -> BoxedStrategy<String> {
     let held = (
         some(&[
@@ -250,13 +286,15 @@ fn page() -> BoxedStrategy<String> {
         .prop_map(|(name, end, text, close)| format!("<{name}{end}{text}{close}"));
     let piece = prop_oneof![
         6 => element(),
+        3 => image(),
+        1 => vec(image(), 2..5).prop_map(|images| images.concat()),
         5 => held,
         2 => url(),
         2 => url().prop_map(|url| format!("<!--{url}-->")),
         2 => url().prop_map(|url| format!("<script>{url}</script>")),
         2 => url().prop_map(|url| format!("<svg><g><path d='{url}'/>{url}</g><use href='{url}'/></svg>")),
         3 => some(&[
-            "</svg>", "</style>", "</noscript>", "</title>", "</template>", "</p>", "</p a='http:/'>", "<plaintext>", "<svg>",
+            "</svg>", "</style>", "</noscript>", "</title>", "</template>", "</p>", "</p a='http:/'>", "</p a='><img src=http://h/>'>", "<plaintext>", "<svg>",
             "<math>", "<noscript>", "<script><!--", "<script><!--<script>", "-->", "</script>", "<!--", "<!-->", "<!--->",
             "--!>", "<![CDATA[", "]]>", "<svg><title>", "<svg><desc><img src=http://h/>", "<svg><foreignObject>", "<annotation-xml encoding=text/html>",
             "text", "\u{feff}", "<!DOCTYPE html>", "<!DOCTYPE x [", "<?xml ?>", "<", "</", "<!", "&",
@@ -344,4 +382,32 @@ fn a_style_whose_end_tag_has_an_attribute() {
         twin(page.as_bytes(), Syntax::Html, &UpgradePolicy::new()),
         page.replace("http:", "https:").as_bytes()
     );
+}
+
+#[test]
+fn the_known_host_with_a_port_or_a_user() {
+    for authority in ["h:80", "h:8080", "u@h", "u:80@h", "u&amp;amp@h", "[::1]", "127.0.0.1", "h%2e", "H"] {
+        let image = format!("<img src='http://{authority}/a' srcset='http://{authority}/ 1x'>");
+        assert_one_output_of_any_cut(&format!("{image}{image}<img src=http://h/>{image}"));
+    }
+}
+
+#[test]
+fn a_tag_in_the_attribute_of_an_end_tag() {
+    assert_one_output_of_any_cut(
+        "</p a='><img src=http://h/>'></p a=\"'><img src=http://h/>\"><img src='http://h/'>",
+    );
+}
+
+#[test]
+fn each_url_of_the_known_host_is_reported() {
+    thread_local!(static SEEN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
+    let page = "<img src=http://h/a><img src=http://h/b srcset='http://h/c 1x, http://h/d 2x'>";
+    let policy = UpgradePolicy::new().on_rewrite(|_| SEEN.set(SEEN.get() + 1));
+    let upgraded = in_pieces(Syntax::Html, &policy, [page.as_bytes()]);
+    assert_eq!((upgraded, SEEN.take()), (page.replace("http:", "https:").into_bytes(), 4));
+    let unchanged = in_pieces(Syntax::Html, &policy.report_only(), [page.as_bytes()]);
+    assert_eq!((unchanged, SEEN.take()), (page.into(), 4));
+    let silent = in_pieces(Syntax::Html, &UpgradePolicy::new().report_only(), [page.as_bytes()]);
+    assert_eq!(silent, page.as_bytes());
 }

@@ -1,14 +1,16 @@
 //! Passes over what means nothing to URLs, without a look at each token.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::elements::content_of;
-use super::find::{find, find2};
+use super::find::{behind_near_end, find, find2};
 use super::name::Name;
 use super::namespaces::Namespace;
+use super::offset;
+use super::rewriter::KnownHost;
 use super::scheme::from_scheme;
-use super::targets::{may_be_target, target};
-use super::tokenizer::{Content, Syntax, tag_name};
+use super::targets::{Kind, bit, may_be_target, target};
+use super::tokenizer::{Content, Part, Syntax, part, tag_name};
 use crate::force_https_body::policy::Targets;
 
 /// Skims one piece: all that it is given are ends of it.
@@ -18,21 +20,23 @@ pub(super) struct Skim {
     targets: Targets,
     /// How many bytes there are from the next scheme on. It is looked for again behind it.
     scheme: usize,
+    /// Where the piece ends.
+    end: u64,
 }
 
 impl Skim {
     /// `scheme` tells how many bytes of the piece there are from its first scheme on.
-    pub(super) fn new(syntax: Syntax, targets: Targets, scheme: usize) -> Self {
-        Self { syntax, targets, scheme }
+    pub(super) fn new(syntax: Syntax, targets: Targets, scheme: usize, end: u64) -> Self {
+        Self { syntax, targets, scheme, end }
     }
 
     /// How many bytes, from between two tags on, are text and whole elements, tags and comments in which no URL
-    /// changes, and behind which markup of HTML goes on.
-    pub(super) fn pass(&mut self, bytes: &[u8]) -> usize {
+    /// changes but those of images on the known host, and behind which markup of HTML goes on.
+    pub(super) fn pass(&mut self, bytes: &[u8], known: &mut KnownHost<'_>) -> usize {
         let mut rest = bytes;
         while let Some(text) = find(b'<', rest) {
             rest = rest.get(text..).unwrap_or_default();
-            match self.behind(rest) {
+            match self.behind(rest, known) {
                 Some(after) => rest = after,
                 None => return bytes.len().saturating_sub(rest.len()),
             }
@@ -41,25 +45,35 @@ impl Skim {
     }
 
     /// What follows the tag, the comment or the element that `bytes` begin with. `None` for all that is not whole.
-    fn behind<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        let is_end_tag = bytes.get(1) == Some(&b'/');
-        let named = bytes.get(usize::from(is_end_tag).saturating_add(1)..)?;
-        let Some((name, rest)) = tag_name(named) else {
+    fn behind<'a>(&mut self, bytes: &'a [u8], known: &mut KnownHost<'_>) -> Option<&'a [u8]> {
+        if let [_, b'/', named @ ..] = bytes {
+            return self.behind_end_tag(named);
+        }
+        let Some((name, rest)) = tag_name(bytes.get(1..)?) else {
             let comment = bytes.strip_prefix(b"<!").filter(|_| self.syntax == Syntax::Html)?;
             return behind_comment(comment);
         };
-        if is_end_tag {
-            return match rest {
-                [b'>', after @ ..] => Some(after),
-                _ => Some(self.behind_attributes(None, rest)?.after),
-            };
-        }
         let may_be_special = may_be_special(name);
         if may_be_special && self.is_fetched_from_here(name, rest) {
-            return None;
+            let upgrades = known.upgrades.len();
+            let after = if name == b"link" { None } else { self.behind_known(name, rest, known) };
+            if after.is_none() {
+                known.upgrades.truncate(upgrades);
+            }
+            return after;
         }
-        let end = self.behind_attributes(Some((Namespace::Html, name)), rest)?;
-        if may_be_special { self.behind_special(&Name::of(name), end) } else { Some(end.after) }
+        let end = self.end_of_tag(Some(Namespace::Html), name, rest)?;
+        if may_be_special { self.behind_special(name, end) } else { behind_end(end) }
+    }
+
+    #[inline]
+    fn behind_end_tag<'a>(&mut self, named: &'a [u8]) -> Option<&'a [u8]> {
+        named.first().filter(|byte| byte.is_ascii_alphabetic())?;
+        if let Some(after) = behind_near_end(named) {
+            return Some(after);
+        }
+        let (_, rest) = tag_name(named)?;
+        behind_end(self.end_of_tag(None, &[], rest)?)
     }
 
     /// Elements that mostly hold a URL are not worth a look before the one that counts, if there is a scheme so near.
@@ -69,18 +83,61 @@ impl Skim {
             && self.has_scheme(rest, rest.get(NEAR..).unwrap_or_default())
     }
 
-    fn behind_special<'a>(&mut self, name: &Name, tag: TagEnd<'a>) -> Option<&'a [u8]> {
+    /// What follows the attributes of an element, if all of its URLs that change are of the known host.
+    fn behind_known<'a>(
+        &mut self,
+        element: &[u8],
+        mut attributes: &'a [u8],
+        known: &mut KnownHost<'_>,
+    ) -> Option<&'a [u8]> {
+        let mut seen = 0;
+        loop {
+            let from = attributes;
+            let (name, value, behind_value) = match part(from)? {
+                Part::Attribute { name, value, behind_value, after } => {
+                    attributes = after;
+                    (name, value, behind_value)
+                }
+                Part::End { after, .. } => return Some(after),
+            };
+            if !may_be_target(name) {
+                continue;
+            }
+            let name = Name::of(name);
+            let bit = bit(name.as_bytes());
+            if seen & bit != 0 {
+                return None;
+            }
+            seen |= bit;
+            let len = value.len().checked_add(behind_value.len())?;
+            if !self.has_scheme(from.get(from.len().checked_sub(len)?..)?, behind_value) {
+                continue;
+            }
+            let at = self.end.saturating_sub(offset(len));
+            match target(Namespace::Html, element, &name, self.targets).map(|target| target.kind) {
+                Some(Kind::Url) => _ = known.upgrade(value, at)?,
+                Some(Kind::Srcset) => upgrade_srcset(value, at, known)?,
+                None => {}
+                Some(_) => return None,
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn behind_special<'a>(&mut self, name: &[u8], end: &'a [u8]) -> Option<&'a [u8]> {
+        let name = &Name::of(name);
+        let inside = behind_end(end)?;
         match content_of(name) {
-            Content::Markup if !matches!(name.as_bytes(), b"svg" | b"math") => Some(tag.after),
+            Content::Markup if !matches!(name.as_bytes(), b"svg" | b"math") => Some(inside),
             _ if self.syntax == Syntax::Xml => None,
             Content::Text | Content::Script => {
-                let after = self.behind_text(tag.after, name)?;
-                let may_change = name.is(b"style") && self.has_scheme(tag.after, after);
+                let after = self.behind_text(inside, name)?;
+                let may_change = name.is(b"style") && self.has_scheme(inside, after);
                 (!may_change).then_some(after)
             }
             Content::Markup if name.is(b"math") => None,
-            Content::Markup if tag.is_self_closing => Some(tag.after),
-            Content::Markup => self.behind_drawing(tag.after, name.as_bytes(), MAX_GROUPS),
+            Content::Markup if is_self_closing(end) => Some(inside),
+            Content::Markup => self.behind_drawing(inside, name.as_bytes(), MAX_GROUPS),
             Content::Plaintext | Content::Noscript => None,
         }
     }
@@ -97,49 +154,52 @@ impl Skim {
             }
             if let [b'<', b'/', rest @ ..] = rest {
                 let (ended, rest) = tag_name(rest)?;
-                let end = self.behind_attributes(None, rest)?;
-                return ended.eq_ignore_ascii_case(name).then_some(end.after);
+                let after = behind_end(self.end_of_tag(None, &[], rest)?)?;
+                return ended.eq_ignore_ascii_case(name).then_some(after);
             }
             let (shape, attributes) = tag_name(rest.get(1..)?)?;
             if !is_shape(&Name::of(shape)) {
                 return None;
             }
-            let end = self.behind_attributes(Some((Namespace::Svg, shape)), attributes)?;
-            rest = match end.is_self_closing {
-                true => end.after,
-                false => self.behind_drawing(end.after, shape, groups)?,
-            };
+            let end = self.end_of_tag(Some(Namespace::Svg), shape, attributes)?;
+            rest = behind_end(end)?;
+            if !is_self_closing(end) {
+                rest = self.behind_drawing(rest, shape, groups)?;
+            }
         }
     }
 
-    /// The end of a tag, from behind its name. `None` if a URL of this element may change, and for what is rare.
-    #[inline]
-    fn behind_attributes<'a>(
+    /// The `>` or `/>` of a tag and all behind it. `None` if a URL of this element may change, and for what is rare.
+    #[inline(always)]
+    fn end_of_tag<'a>(
         &mut self,
-        element: Option<(Namespace, &[u8])>,
+        namespace: Option<Namespace>,
+        element: &[u8],
         mut rest: &'a [u8],
-    ) -> Option<TagEnd<'a>> {
+    ) -> Option<&'a [u8]> {
         loop {
-            if let [b'>', after @ ..] = rest {
-                return Some(TagEnd { is_self_closing: false, after });
+            if let [b'>', ..] = rest {
+                return Some(rest);
             }
             let (before, sign) = rest.split_at_checked(find2(b'=', b'>', rest)?)?;
             let from = match sign {
-                [b'>', after @ ..] => return Some(TagEnd { is_self_closing: before.ends_with(b"/"), after }),
+                [b'>', ..] => return rest.get(before.strip_suffix(b"/").unwrap_or(before).len()..),
                 // An `=` behind anything but a name may begin one.
                 _ if !before.last()?.is_ascii_alphanumeric() => return None,
                 [_, from @ ..] => from,
                 [] => return None,
             };
             rest = match from {
-                [quote @ (b'"' | b'\''), value @ ..] => value.get(find(*quote, value)?..)?.get(1..)?,
+                // Each with its own constant: nothing waits for the quote to be read.
+                [b'"', value @ ..] => value.get(find(b'"', value)?..)?.get(1..)?,
+                [b'\'', value @ ..] => value.get(find(b'\'', value)?..)?.get(1..)?,
                 _ => {
                     let end = from.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'>')?;
                     from.get(end..).filter(|_| end > 0)?
                 }
             };
             // Of an end tag none is looked for: what it ends may be asked about only after it.
-            if let Some((namespace, element)) = element
+            if let Some(namespace) = namespace
                 && self.has_scheme(from, rest)
                 && self.is_target(namespace, element, before)
             {
@@ -149,6 +209,7 @@ impl Skim {
     }
 
     /// Whether the attribute of which the name ends here may hold a URL.
+    #[inline(never)]
     fn is_target(&self, namespace: Namespace, element: &[u8], name: &[u8]) -> bool {
         let name = name.rsplit(|byte| byte.is_ascii_whitespace() || *byte == b'/').next().unwrap_or_default();
         let target = || target(namespace, Name::of(element).as_bytes(), &Name::of(name), self.targets);
@@ -164,7 +225,7 @@ impl Skim {
                     if let Some((ended, rest)) = tag_name(rest)
                         && ended.eq_ignore_ascii_case(name.as_bytes())
                     {
-                        return Some(self.behind_attributes(None, rest)?.after);
+                        return behind_end(self.end_of_tag(None, &[], rest)?);
                     }
                 }
                 // An escaped script may hold its end tag.
@@ -184,9 +245,34 @@ impl Skim {
     }
 }
 
-struct TagEnd<'a> {
-    is_self_closing: bool,
-    after: &'a [u8],
+/// Upgrades all of a `srcset`, if all of it is of the known host.
+fn upgrade_srcset(srcset: &[u8], at: u64, known: &mut KnownHost<'_>) -> Option<()> {
+    if memchr2(b'&', b'(', srcset).is_some() {
+        return None;
+    }
+    let mut rest = srcset;
+    while let Some(start) = rest.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b',') {
+        rest = rest.get(start..)?;
+        let skipped = srcset.len().checked_sub(rest.len())?;
+        let path = known.upgrade(rest, at.saturating_add(offset(skipped)))?;
+        let end = path.iter().position(u8::is_ascii_whitespace).unwrap_or(path.len());
+        let (url, descriptors) = path.split_at_checked(end)?;
+        rest = match (url.ends_with(b","), find(b',', descriptors)) {
+            (true, _) => descriptors,
+            (false, comma) => comma.and_then(|comma| descriptors.get(comma..)).unwrap_or_default(),
+        };
+    }
+    Some(())
+}
+
+/// What follows the `>` or `/>` of a tag.
+#[inline]
+fn behind_end(end: &[u8]) -> Option<&[u8]> {
+    end.strip_prefix(b"/").unwrap_or(end).get(1..)
+}
+
+fn is_self_closing(end: &[u8]) -> bool {
+    end.starts_with(b"/")
 }
 
 /// Elements in each other that are passed over as a whole.
@@ -249,8 +335,56 @@ fn may_be_special(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// How many bytes are passed over, and where the URLs of `h` stand among them.
+    fn pass(syntax: Syntax, page: &str) -> (usize, Vec<usize>) {
+        let page = page.as_bytes();
+        let mut upgrades = Vec::new();
+        let mut known = KnownHost { authority: b"h", upgrades: &mut upgrades };
+        let mut skim = Skim::new(syntax, Targets::DEFAULT, from_scheme(page), offset(page.len()));
+        let passed = skim.pass(page, &mut known);
+        (passed, upgrades.iter().map(|upgrade| upgrade.scheme_at as usize).collect())
+    }
+
     fn passed(page: &str) -> usize {
-        Skim::new(Syntax::Html, Targets::DEFAULT, from_scheme(page.as_bytes())).pass(page.as_bytes())
+        let (passed, upgrades) = pass(Syntax::Html, page);
+        assert!(upgrades.is_empty(), "{page}");
+        passed
+    }
+
+    #[test]
+    fn images_of_the_known_host() {
+        for page in [
+            "<img src=http://h/>",
+            "a<b><img class=a SRC='http://h/a&amp;b' alt=\"http://g/\"\nhidden /><p>",
+            "<source srcset=\"http://h/a 1x, http://h/b 2x\" src='http://h/'>",
+            "<img srcset=' ,http://h/a,http:,http://h/b 1x\n,\thttp://h/c, http://h/d'>",
+            "<img src=http://h/ data-src=http://g/>",
+        ] {
+            let of_h = page.match_indices("http://h/").map(|(at, _)| at);
+            // What follows a comma without a space is of the same URL.
+            let due = of_h.filter(|at| !page[..*at].ends_with(":,")).collect();
+            assert_eq!(pass(Syntax::Html, page), (page.len(), due), "{page}");
+        }
+        for tag in [
+            "<img src=http://h/ ",
+            "<img src='http://h/",
+            "<img src=http://h>",
+            "<img src=http://hh/>",
+            "<img src=HTTP://h/>",
+            "<img src=' http://h/'>",
+            "<img src=http://h/ src=/a>",
+            "<img src=/a src=http://h/>",
+            "<img src src=http://h/>",
+            "<img src=http://h/ style='a:url(http://h/)'>",
+            "<img src=http://h/ srcset='http://h/a, http://g/b'>",
+            "<img src=http://h/ srcset='/a, http://h/b'>",
+            "<img src=http://h/ srcset='http://h/a&#44; http://h/b'>",
+            "<img src=http://h/ srcset='http://h/a (,http://h/b)'>",
+            "<link rel=icon href=http://h/>",
+            "<iframe src=http://h/>",
+        ] {
+            assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");
+        }
     }
 
     #[test]
@@ -309,7 +443,7 @@ mod tests {
             "<style>a</styles>",
             "<style>a{b:url(http://h/)}</style>",
             "<style>a{b:url(http://h/)}</style a='>'>",
-            "<img src=http://h/>",
+            "<img src=http://g/>",
             "<a href=http://h/ style='a:url(http:/)'>",
             "<p a='http:' style='b:url(http:&sol;)'>",
             "<p =a>",
@@ -322,7 +456,7 @@ mod tests {
             assert_eq!(passed(&format!("a<b>{tag}")), 4, "{tag}");
         }
         for element in ["<style>a</style>", "<svg></svg>", "<!-- -->"] {
-            assert_eq!(Skim::new(Syntax::Xml, Targets::DEFAULT, 0).pass(element.as_bytes()), 0, "{element}");
+            assert_eq!(pass(Syntax::Xml, element), (0, Vec::new()), "{element}");
         }
     }
 }

@@ -67,6 +67,6 @@ impl Srcset {
     }
 
     pub(super) fn end(&self, at: u64, url: &mut UrlScan) -> Option<Head> {
-        url.end(at, |byte| byte == b',')
+        url.end(at, Some(b','))
     }
 }

@@ -102,7 +102,7 @@ pub(super) fn target(namespace: Namespace, element: &[u8], name: &Name, targets:
     }
     if name.starts_with(b"data-") {
         return targets.contains(Targets::DATA_ATTRIBUTES).then_some(Target {
-            kind: if attribute.ends_with(b"srcset") { Kind::Srcset } else { Kind::Url },
+            kind: if name.ends_with(b"srcset") { Kind::Srcset } else { Kind::Url },
             when: When::Always,
         });
     }

@@ -4,7 +4,8 @@ mod laws;
 
 use super::scheme::scheme_at;
 use super::*;
-use crate::force_https_body::policy::{Hosts, Targets};
+use crate::force_https_body::Hosts;
+use crate::force_https_body::policy::Targets;
 
 fn upgrade(page: &str) -> String {
     upgrade_fragment(page, &UpgradePolicy::new()).into_owned()
@@ -222,6 +223,10 @@ fn opted_in() {
         ("<meta http-equiv=x content=\"0;http://h/\">", "<meta http-equiv=x content=\"0;http://h/\">"),
         ("<p data-lazy-source-of-the-image=http://h/>", "<p data-lazy-source-of-the-image=https://h/>"),
         ("<p data-srcset='http://h/ 1x, http://i/'>", "<p data-srcset='https://h/ 1x, https://i/'>"),
+        (
+            "<p data-flickity-lazyload-srcset='http://h/ 1x, http://i/'>",
+            "<p data-flickity-lazyload-srcset='https://h/ 1x, https://i/'>",
+        ),
     ] {
         assert_eq!(upgrade_fragment(page, &policy), expected);
     }
@@ -238,6 +243,38 @@ fn own_host() {
     assert_eq!(out(UpgradePolicy::new(), b"h"), "<base href=http://h:8443/><img src=https://i/>");
     assert_eq!(out(UpgradePolicy::new(), b"H:8443"), page.replace("http:", "https:"));
     assert_eq!(out(UpgradePolicy::new().hosts(Hosts::same()), b"i"), page.replace("http://i", "https://i"));
+}
+
+#[test]
+fn a_host_that_is_told_late_loses_no_bytes() {
+    let mut upgrader = Upgrader::new(UpgradePolicy::new());
+    let before = upgrader.push(Bytes::from_static(b"<svg><title><img src=http://h/x><base href=ht"));
+    let mut upgrader = upgrader.own_host(HostPort::parse(b"own.example").unwrap());
+    let after = upgrader.push(Bytes::from_static(b"tp://own.example/></title><image href=http://h/ />"));
+    let page = [before, after, upgrader.finish()].concat();
+    assert_eq!(
+        String::from_utf8(page).unwrap(),
+        "<svg><title><img src=https://h/x><base href=https://own.example/></title><image href=https://h/ />"
+    );
+
+    let mut upgrader = Upgrader::new(UpgradePolicy::new().hosts(Hosts::same()));
+    for (own, upgraded) in [("h", "<img src=https://h/>"), ("i", "<img src=http://h/>")] {
+        upgrader = upgrader.own_host(HostPort::parse(own.as_bytes()).unwrap());
+        assert_eq!(upgrader.push(Bytes::from_static(b"<img src=http://h/>")), upgraded);
+    }
+}
+
+#[test]
+fn what_follows_the_end_of_a_page_is_none_of_it() {
+    let other = "<img src=http://h/>";
+    for page in ["", "<p>", "<p>http:", "<img src=htt", "<img src=http://h"] {
+        let mut upgrader = Upgrader::new(UpgradePolicy::new());
+        let ended = [upgrader.push(Bytes::from(page)), upgrader.finish()].concat();
+        assert_eq!(ended, page.as_bytes());
+        assert_eq!(upgrader.push(Bytes::from(other)), other, "behind {page}");
+        assert_eq!(upgrader.push(Bytes::from("<p>")), "<p>");
+        assert!(upgrader.finish().is_empty() && upgrader.is_drained());
+    }
 }
 
 #[test]
@@ -295,6 +332,21 @@ fn a_comma_inside_the_url_of_a_candidate_does_not_end_it() {
         let page = format!("<img srcset=\"{url} (, http://h.example/ )\">");
         assert_eq!(upgrade(&page), page);
     }
+    for tail in ["\x01", "\x01\x04", "\x04,", "\x01,,"] {
+        let page =
+            format!("<img srcset=\"http://h{tail} 1x, http://h{tail}\"><img srcset=http://h:80{tail}>");
+        assert_eq!(upgrade(&page), page.replace("http:", "https:").replace(":80", ""), "{tail:?}");
+    }
+    let other = "<img srcset=\"http://h,\x01 1x\">";
+    assert_eq!(upgrade(other), other);
     let ends = "<img srcset=\"http://a, http://h.example/\">";
     assert_eq!(upgrade(ends), ends.replace("http:", "https:"));
+}
+
+#[test]
+fn a_reference_to_a_control_character_of_a_host_is_another_character() {
+    for reference in ["&#153;", "&#x99;", "&#x99", "&#128;"] {
+        let page = format!("<img src=\"http://{reference}.example/\">");
+        assert_eq!(upgrade(&page), page);
+    }
 }

@@ -136,7 +136,6 @@ impl UrlScan {
             self.start = at;
         }
         let at = at.saturating_add(offset(scheme.len()));
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
         let most = distance(at, self.start.saturating_add(MAX_HEAD));
         let host = rest.iter().take(most).take_while(|byte| is_plain(byte)).count();
         self.authority.extend_from_slice(rest.get(..host).unwrap_or_default());
@@ -146,12 +145,15 @@ impl UrlScan {
         scheme.len().saturating_add(host)
     }
 
-    /// The URL ends at `at`; `is_around` are bytes that do not belong to its end.
-    pub(super) fn end(&mut self, at: u64, is_around: fn(u8) -> bool) -> Option<Head> {
+    /// The URL ends at `at`; a `tail` does not belong to it.
+    pub(super) fn end(&mut self, at: u64, tail: Option<u8>) -> Option<Head> {
         self.release(at);
         if self.state != State::Authority {
             self.abandon();
             return None;
+        }
+        while self.authority.last().is_some_and(|byte| Some(*byte) == tail) {
+            self.authority.pop();
         }
         while self.authority.last().is_some_and(|byte| is_around(*byte)) {
             self.authority.pop();
@@ -212,8 +214,13 @@ impl UrlScan {
 }
 
 /// What a URL parser takes off both ends. A NUL in markup or CSS is U+FFFD by then.
-pub(super) fn is_around(byte: u8) -> bool {
+fn is_around(byte: u8) -> bool {
     matches!(byte, 1..=b' ')
+}
+
+/// Of a name as most are written.
+pub(super) fn is_plain(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')
 }
 
 /// What a URL parser takes out wherever it stands.
@@ -243,7 +250,6 @@ fn host(bytes: &[u8]) -> Option<Host<'_>> {
 
 /// A name as most are written.
 fn plain_name(bytes: &[u8]) -> Option<&str> {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     let last = bytes.rsplit(|byte| *byte == b'.').next()?;
     let is_name = last.first()?.is_ascii_alphabetic() && bytes.iter().all(is_plain);
     std::str::from_utf8(bytes).ok().filter(|_| is_name)
@@ -286,10 +292,11 @@ fn narrow(char: char) -> char {
     }
 }
 
-/// What browsers drop, or map to ASCII, and [`narrow`] does not (UTS 46): a name with it may be any other.
+/// What browsers drop, or map to ASCII, and [`narrow`] does not (UTS 46): a name with it may be any other. So may one with
+/// a control character, which as a reference stands for another character (`&#153;` is a trade mark sign).
 fn may_become_ascii(char: char) -> bool {
     matches!(char,
-        '\u{aa}'..='\u{b3}' | '\u{b9}'..='\u{ba}' | '\u{132}'..='\u{133}' | '\u{17f}' | '\u{1c7}'..='\u{1cc}'
+        '\u{80}'..='\u{9f}' | '\u{aa}'..='\u{b3}' | '\u{b9}'..='\u{ba}' | '\u{132}'..='\u{133}' | '\u{17f}' | '\u{1c7}'..='\u{1cc}'
         | '\u{1f1}'..='\u{1f3}' | '\u{2b0}'..='\u{2b8}' | '\u{2e1}'..='\u{2e3}' | '\u{34f}' | '\u{37e}'
         | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{1d2c}'..='\u{1dbb}'
         | '\u{1fef}' | '\u{200b}' | '\u{203c}' | '\u{2060}'..='\u{213b}' | '\u{2145}'..='\u{217f}'
@@ -374,7 +381,7 @@ mod tests {
         let mut scan = UrlScan::default();
         scan.begin();
         let fed = text.bytes().enumerate().find_map(|(at, byte)| scan.feed(Unit::literal(byte, at as u64)));
-        let head = fed.or_else(|| scan.end(text.len() as u64, is_around))?;
+        let head = fed.or_else(|| scan.end(text.len() as u64, None))?;
         Some((head, scan.host().map_or("no host".to_owned(), |host| host.to_string())))
     }
 
@@ -391,7 +398,7 @@ mod tests {
             found = text.as_bytes().get(at).and_then(|byte| scan.feed(Unit::literal(*byte, at as u64)));
             at += 1;
         }
-        let head = found.or_else(|| scan.end(text.len() as u64, is_around))?;
+        let head = found.or_else(|| scan.end(text.len() as u64, None))?;
         Some((head, scan.host().map_or("no host".to_owned(), |host| host.to_string())))
     }
 
@@ -434,6 +441,7 @@ mod tests {
             ("http://127.0.0.\u{1d7cf}/", "no host"),
             ("http://\u{b9}27.0.0.1/", "no host"),
             ("http://\u{200b}localhost/", "no host"),
+            ("http://\u{99}.example/", "no host"),
             (
                 "http://\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}/",
                 "\u{4f8b}\u{3048}.\u{30c6}\u{30b9}\u{30c8}",

@@ -142,12 +142,13 @@ proptest! {
     fn what_is_passed_over_means_nothing(page in soup()) {
         let page = page.as_bytes();
         for (policy, syntax) in policies().iter().zip([Syntax::Html, Syntax::Xml]) {
-            let mut skim = Skim::new(syntax, policy.targets, from_scheme(page));
+            let mut skim = Skim::new(syntax, policy.targets, from_scheme(page), 0);
+            let mut knows_no_host = Rewriter::new(syntax, None);
             let mut engine = Engine::new(syntax, None);
             let mut rest = page;
             while !rest.is_empty() {
                 let is_plain = engine.tokenizer.is_between_tags() && engine.rewriter.is_in_plain_html();
-                let passed = if is_plain { skim.pass(rest) } else { 0 };
+                let passed = if is_plain { skim.pass(rest, &mut knows_no_host.known_host(policy)) } else { 0 };
                 let upgrades = engine.rewriter.upgrades().len();
                 for byte in &rest[..passed] {
                     engine.tokenizer.read(&[*byte], &mut engine.rewriter.with(policy));

@@ -9,7 +9,7 @@ mod text;
 
 use memchr::memchr;
 
-pub(super) use self::tag::tag_name;
+pub(super) use self::tag::{Part, part, tag_name};
 use super::name::Name;
 use super::offset;
 

@@ -65,7 +65,7 @@ impl Tokenizer {
     }
 }
 
-enum Part<'a> {
+pub(in crate::force_https_body::engine) enum Part<'a> {
     /// `behind_value` begins where the value ends, which is known where the next thing begins if there is none.
     Attribute {
         name: &'a [u8],
@@ -82,7 +82,7 @@ enum Part<'a> {
 /// The next thing behind the name of a tag, or behind an attribute. An `=` apart from its name, and `/` within a tag
 /// are rare, and left to the states.
 #[inline(always)]
-fn part(bytes: &[u8]) -> Option<Part<'_>> {
+pub(in crate::force_https_body::engine) fn part(bytes: &[u8]) -> Option<Part<'_>> {
     let bytes = behind_blanks(bytes);
     match bytes {
         [b'>', after @ ..] => return Some(Part::End { is_self_closing: false, after }),
