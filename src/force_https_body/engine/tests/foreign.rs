@@ -151,6 +151,7 @@ fn html_in_svg_closes_what_it_closes_elsewhere() {
         "<table><table></table>",
         "<template><td></td></template>",
         "<template><col><div></template>",
+        "<template><col><title></template>",
         "<template><div></template>",
         "<div><template></div></template></div>",
         "</p></br></x>",
@@ -184,12 +185,14 @@ fn formatting_that_a_paragraph_closed_opens_again() {
 
 #[test]
 fn the_adoption_agency_reaches_eight_blocks_far() {
-    let page = |blocks: usize| {
+    let page = |blocks: usize, text: &str| {
         let (open, close) = ("<div>".repeat(blocks), "</div>".repeat(blocks));
-        format!("<svg><desc><b>{open}</b>{close}</desc>")
+        format!("<svg><desc><b>{open}</b>{close}{text}</desc>")
     };
     for blocks in 1..20 {
-        assert!(ends_in_svg(&page(blocks)), "{blocks}");
+        assert!(ends_in_svg(&page(blocks, "")), "{blocks}");
+        // Beyond, it is closed with the eighth block, and opened again by text.
+        assert_eq!(ends_in_svg(&page(blocks, "x")), blocks < 8, "{blocks}");
     }
     for (page, is_closed) in [
         ("<b><i><div></b></i></div>", true),
