@@ -113,6 +113,7 @@ pub(crate) fn css(is_decoded: bool) -> BoxedStrategy<String> {
                 ("@font-face{src:local(a),", "}"),
                 ("\\7arl(", ")"),
                 ("xurl(", ")"),
+                ("a#url(", ")"),
                 ("url-prefix(", ")"),
                 ("/* ", " */"),
                 ("<!-- ", " -->"),

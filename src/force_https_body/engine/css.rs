@@ -148,7 +148,8 @@ impl Css {
                 self.identifier.clear();
                 self.state = State::Identifier { is_at_keyword: true };
             }
-            byte if is_of_identifier(byte) => {
+            // The name behind a `#` is that of no function.
+            byte if is_of_identifier(byte) || byte == b'#' => {
                 self.identifier.clear();
                 self.identifier.push(byte);
                 self.state = State::Identifier { is_at_keyword: false };
@@ -282,7 +283,7 @@ fn plain_tokens(bytes: &[u8]) -> usize {
             [b'/' | b'@', ..] => None,
             // An identifier may be the name of a function, or go on behind an escape, or in the next piece.
             _ => {
-                let end = before.iter().rposition(|byte| !is_of_identifier(*byte));
+                let end = before.iter().rposition(|byte| !is_of_identifier(*byte) && *byte != b'#');
                 let name = end.map_or(0, |last| last.saturating_add(1));
                 return place(rest).saturating_add(name);
             }

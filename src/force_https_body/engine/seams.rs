@@ -164,7 +164,7 @@ fn css() -> BoxedStrategy<String> {
     let part = prop_oneof![
         4 => url(),
         4 => some(&["url(", "a{b:url(", "url('", "url(\"", "@import '", "@import \"", "image-set('", "@namespace '", "/*", "*/"]),
-        3 => some(&["')", ")", "\")", "'", "\"", ";", "}", "{", "\\", "a", "/", "*", "@"]),
+        3 => some(&["')", ")", "\")", "'", "\"", ";", "}", "{", "\\", "a", "/", "*", "@", "#"]),
         3 => select(SEAMS).prop_map(str::to_owned),
         3 => (url(), select(SEAMS), url()).prop_map(|(a, seam, b)| format!("url({a}{seam}{b})")),
     ];

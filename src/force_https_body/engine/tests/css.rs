@@ -27,6 +27,8 @@ fn css_in_svg_and_in_cdata() {
         "<style>@namespace \"http://h/\";</style>",
         "<style>a{b:u\\72l(http://h/)}</style>",
         "<style>@document url(http://h/){}</style>",
+        "<style>a#url(http://h/){}</style>",
+        "<style>#-a:b;c#image-set(\"http://h/\")</style>",
         "<svg><style></style><text>@import \"http://h/\";</text></svg>",
     ] {
         assert_eq!(upgrade(page), page);
