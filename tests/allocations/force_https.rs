@@ -97,8 +97,8 @@ fn parts_without_an_end() {
         ("open svg", "<svg>", "<g>", "", 8 * 1024),
         ("svg in svg", "", "<svg>", "", 8 * 1024),
         ("html in svg", "<svg><desc>", "<p><b></p><object>", "", 32 * 1024),
-        ("style", "<style>", "a{b:url(http://h/a/b.png)}", "</style>", 3 * PIECE),
-        ("srcset", "<img srcset='", "http://h/a/b.png 1x, ", "'>", 3 * PIECE),
+        ("style", "<style>", "a{b:url(http://h/a/b.png)}", "</style>", 2 * PIECE + 2048),
+        ("srcset", "<img srcset='", "http://h/a/b.png 1x, ", "'>", 2 * PIECE + 2048),
         ("imagesrcset", "<link imagesrcset='", "http://h/a/b.png 1x, ", "' rel=icon>", 3 * PIECE),
     ] {
         let page = pieces(start, part, end, LEN);

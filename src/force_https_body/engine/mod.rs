@@ -17,6 +17,7 @@ mod skim;
 mod srcset;
 mod targets;
 mod tokenizer;
+mod upgrade;
 mod url;
 
 use std::borrow::Cow;
@@ -26,12 +27,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::reference::Unit;
-use self::rewriter::{Rewriter, Upgrade};
+use self::rewriter::Rewriter;
 use self::scheme::{from_scheme, may_end_in_scheme};
 use self::skim::Skim;
 use self::srcset::Srcset;
 pub(in crate::force_https_body) use self::targets::FETCHED_RELATIONS;
 use self::tokenizer::{Syntax, Tokenizer};
+use self::upgrade::Upgrade;
 pub(in crate::force_https_body) use self::url::UrlPort;
 use self::url::{Head, UrlScan};
 use super::policy::UpgradePolicy;

@@ -1,7 +1,6 @@
 //! What the tokens of a page mean for its URLs.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use memchr::memchr;
 
@@ -15,54 +14,10 @@ use super::refresh::Refresh;
 use super::srcset::Srcset;
 use super::targets::{FETCHED_RELATIONS, Kind, When, bit, may_be_target, target};
 use super::tokenizer::{Content, Sink, Syntax};
+use super::upgrade::{KnownHost, Upgrade};
 use super::url::{Head, UrlPort, UrlScan, is_plain};
 use crate::force_https_body::policy::{Rewrite, UpgradePolicy};
 use crate::wire::host::HostPort;
-
-/// A URL whose scheme becomes `https`; both places change, or none.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Upgrade {
-    pub(super) scheme_at: u64,
-    /// Counted from the scheme, as pages hold many of these, and a head is short.
-    port: Option<PortEdit>,
-}
-
-/// A port as it is written, with its colon, and what takes its place.
-#[derive(Clone, Copy, Debug)]
-struct PortEdit {
-    start: u16,
-    end: u16,
-    /// None: the port of https.
-    port: Option<u16>,
-}
-
-impl Upgrade {
-    pub(super) fn new(head: Head, policy: &UpgradePolicy) -> Option<Self> {
-        let behind = |at: u64| u16::try_from(at.checked_sub(head.scheme_at)?).ok();
-        let port = match head.port {
-            UrlPort::Written { port, start, end } => match policy.secure_port(port) {
-                secure if secure == Some(port) => None,
-                secure => Some(PortEdit { start: behind(start)?, end: behind(end)?, port: secure }),
-            },
-            UrlPort::Absent => None,
-        };
-        Some(Self { scheme_at: head.scheme_at, port })
-    }
-
-    /// Where the port is written that changes, and what takes its place.
-    pub(super) fn port(&self) -> Option<(Range<u64>, Option<u16>)> {
-        let at = |behind: u16| self.scheme_at.saturating_add(behind.into());
-        self.port.map(|edit| (at(edit.start)..at(edit.end), edit.port))
-    }
-
-    /// How many bytes it puts in, and takes out.
-    pub(super) fn lens(&self) -> (usize, usize) {
-        let Some(edit) = self.port else { return (1, 0) };
-        let digits = edit.port.and_then(u16::checked_ilog10);
-        let put = digits.map_or(1, |digits| usize::try_from(digits).unwrap_or(0).saturating_add(3));
-        (put, edit.end.saturating_sub(edit.start).into())
-    }
-}
 
 /// Follows the tokens of one document.
 #[derive(Debug)]
@@ -186,24 +141,6 @@ impl Rewriter {
         let waiting = self.scan.waiting.front().map(|waiting| waiting.upgrade.scheme_at);
         let url = self.scan.url.undecided_from();
         waiting.into_iter().chain(url).min()
-    }
-}
-
-/// The host that was admitted last, whose URLs are upgraded without a further look.
-pub(super) struct KnownHost<'a> {
-    pub(super) authority: &'a [u8],
-    pub(super) upgrades: &'a mut Vec<Upgrade>,
-}
-
-impl KnownHost<'_> {
-    /// Upgrades the URL at `at`, and gives its path. `None` if it is of another host, or not written as most are.
-    pub(super) fn upgrade<'b>(&mut self, url: &'b [u8], at: u64) -> Option<&'b [u8]> {
-        let path = url.strip_prefix(b"http://")?.strip_prefix(self.authority)?;
-        if self.authority.is_empty() || !path.starts_with(b"/") {
-            return None;
-        }
-        self.upgrades.push(Upgrade { scheme_at: at, port: None });
-        Some(path)
     }
 }
 

@@ -7,10 +7,10 @@ use super::find::{behind_near_end, find, find2};
 use super::name::Name;
 use super::namespaces::Namespace;
 use super::offset;
-use super::rewriter::KnownHost;
 use super::scheme::from_scheme;
 use super::targets::{Kind, bit, may_be_target, target};
 use super::tokenizer::{Content, Part, Syntax, part, tag_name};
+use super::upgrade::KnownHost;
 use crate::force_https_body::policy::Targets;
 
 /// Skims one piece: all that it is given are ends of it.
