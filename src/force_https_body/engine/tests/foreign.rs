@@ -196,7 +196,9 @@ fn the_adoption_agency_reaches_eight_blocks_far() {
     }
     for (page, is_closed) in [
         ("<b><i><div></b></i></div>", true),
-        ("<b><i><u><s><em><div></b></div></em>", false),
+        // The three nearest to the block stay, and no more.
+        ("<b><i><u><s><em><div></b></div></em></s>", false),
+        ("<b><i><u><s><em><div></b></div></em></s></u>", true),
         ("<b><b><b><b></b></b></b></b>", true),
         ("<b><b><b><b></b></b></b>", false),
         ("<a><div><a></div></a>", true),
